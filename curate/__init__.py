@@ -1,0 +1,70 @@
+"""curate: training-data curation that proves what it did.
+
+Everything public is here; heavy libraries are imported when a name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from curate import filters
+    from curate.errors import CurateError, PipelineError, PluginError, StoppedError, UsageError
+    from curate.filter import CorpusFilter, Filter, above, below, filter, threshold
+    from curate.pipeline import Pipeline, Step
+    from curate.run import Run, open_run
+
+_homes = {
+    "CorpusFilter": "filter",
+    "CurateError": "errors",
+    "Filter": "filter",
+    "Pipeline": "pipeline",
+    "PipelineError": "errors",
+    "PluginError": "errors",
+    "Run": "run",
+    "Step": "pipeline",
+    "StoppedError": "errors",
+    "UsageError": "errors",
+    "above": "filter",
+    "below": "filter",
+    "filter": "filter",
+    "open_run": "run",
+    "threshold": "filter",
+}
+
+__all__ = [
+    "CorpusFilter",
+    "CurateError",
+    "Filter",
+    "Pipeline",
+    "PipelineError",
+    "PluginError",
+    "Run",
+    "Step",
+    "StoppedError",
+    "UsageError",
+    "__version__",
+    "above",
+    "below",
+    "filter",
+    "filters",
+    "open_run",
+    "threshold",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("filter", "filters"):  # the module curate.filter is callable: see its last lines
+        return import_module(f"curate.{name}")
+    if name in _homes:
+        value = getattr(import_module(f"curate.{_homes[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'curate' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,383 @@
+"""The command line: batch jobs over corpora. Data goes to stdout, everything else to stderr.
+
+Exit codes: 0 done; 1 finished but a promise failed; 2 bad usage, pipeline or lock held; 3 stopped by an error; 130 and
+143 interrupted. After 3, 130 and 143 the same command resumes. Heavy libraries are imported by the command that needs
+them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from curate import __version__
+from curate.errors import CurateError, UsageError
+
+if TYPE_CHECKING:
+    from curate.run import Run
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop; the same command resumes it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+class Commands(click.Group):
+    """Shows commands in the order in which a user meets them, and turns our errors into messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In order of definition."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command for a mistyped one."""
+        from curate.filter import nearest
+
+        if args and self.get_command(ctx, args[0]) is None:
+            near = nearest(args[0], self.commands)
+            hint = f"did you mean {near!r}?" if near else "see curate --help"
+            raise UsageError(f"there is no command {args[0]!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="curate")
+def app() -> None:
+    """Training-data curation that proves what it did.
+
+    \b
+    Start with:
+      curate demo                  a small corpus with planted faults, cleaned
+      curate init DATA             a pipeline.yaml for your data
+      curate run pipeline.yaml     the run; the same command resumes it
+    """
+
+
+def pipeline_argument() -> Any:
+    """The argument that names a pipeline; completes shipped names and files."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from curate.pipeline import shipped
+
+        names = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
+        return [*names, CompletionItem(incomplete, type="file")]
+
+    return click.argument("pipeline", shell_complete=complete)
+
+
+PLUGIN = click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="A Python file with filters.")
+INPUT = click.option("--input", "inputs", multiple=True, metavar="PATHS", help="Input files; wins over the pipeline's.")
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+@app.command()
+@click.argument("folder", default="curate-demo", type=click.Path(path_type=Path))
+@click.option("--documents", default=2000, show_default=True, help="Size of the made corpus.")
+@JSON
+def demo(folder: Path, documents: int, as_json: bool) -> int:
+    """Make a small corpus with planted faults, clean it, print planted against found.
+
+    Everything is made on the spot, in FOLDER (default ./curate-demo); nothing is downloaded.
+    """
+    from curate.demo import run_demo
+
+    with progress(as_json) as watch:
+        result = run_demo(folder, documents=documents, watch=watch)
+    if as_json:
+        emit(result.to_dict())
+    else:
+        result.print()
+    return result.exit_code
+
+
+@app.command()
+@click.argument("data", nargs=-1, required=True)
+@click.option("--output", "-o", default="pipeline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Write over an existing file.")
+def init(data: tuple[str, ...], output: Path, force: bool) -> int:
+    """Look at up to 10,000 records of DATA and write a commented pipeline that runs.
+
+    DATA is a file, a folder or a pattern ('crawl/*.jsonl.zst').
+    """
+    from curate.init import propose
+
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists", hint="choose another name with --output, or --force to write over it")
+    text, notes = propose(data, output.parent)
+    output.write_text(text, encoding="utf-8")
+    for note in notes:
+        click.echo(note, err=True)
+    click.echo(f"wrote {output}; next: curate run {output}", err=True)
+    return 0
+
+
+@app.command()
+@pipeline_argument()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@PLUGIN
+@JSON
+def check(pipeline: str, overrides: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> int:
+    """Validate the file, its plugins and its models; reads no data."""
+    from curate.pipeline import Pipeline
+
+    pipe = Pipeline.load(pipeline, overrides, plugins)
+    if as_json:
+        emit({"valid": True, "pipeline": pipe.resolved()})
+    else:
+        click.echo(f"{pipe.name}: valid, {len(pipe.steps)} steps: {', '.join(step.name for step in pipe.steps)}")
+    return 0
+
+
+@app.command()
+@pipeline_argument()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@INPUT
+@PLUGIN
+@click.option("--sample", default=2000, show_default=True, help="Records to measure on.")
+@JSON
+def plan(
+    pipeline: str,
+    overrides: tuple[str, ...],
+    inputs: tuple[str, ...],
+    plugins: tuple[str, ...],
+    sample: int,
+    as_json: bool,
+) -> int:
+    """Show passes and chunks; measure each step's cost and selectivity on a sample.
+
+    The figures are measured on this machine, one worker, on the first records of each file; nothing is kept.
+    """
+    from curate.estimate import estimate, print_estimate
+    from curate.pipeline import Pipeline
+
+    pipe = Pipeline.load(pipeline, overrides, plugins)
+    with progress(as_json) as watch:
+        found = estimate(pipe, inputs or None, sample=sample, watch=watch)
+    if as_json:
+        emit(found)
+    else:
+        print_estimate(found)
+    return 0
+
+
+@app.command()
+@pipeline_argument()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@INPUT
+@click.option("--output", "-o", metavar="FOLDER", help="The run's folder; wins over the pipeline's.")
+@click.option("--sample", default=0, metavar="N", help="A trial over about N records: the first of each file.")
+@click.option("--update", is_flag=True, help="Re-use what is valid of an earlier run with other options or input.")
+@click.option("--fresh", is_flag=True, help="Remove what an earlier run left in the folder, then start.")
+@PLUGIN
+@JSON
+def run(
+    pipeline: str,
+    overrides: tuple[str, ...],
+    inputs: tuple[str, ...],
+    output: str | None,
+    sample: int,
+    update: bool,
+    fresh: bool,
+    plugins: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Run a pipeline over its input; the same command resumes an interrupted run.
+
+    PIPELINE is a file or the name of a shipped one. Options of steps can be set on the command line:
+    `steps.language.min_confidence=0.5`.
+    """
+    from curate.pipeline import Pipeline
+    from curate.run import run_pipeline
+
+    pipe = Pipeline.load(pipeline, overrides, plugins)
+    with progress(as_json) as watch, interruptible():
+        done = run_pipeline(pipe, inputs or None, output, sample=sample, update=update, fresh=fresh, watch=watch)
+    return show_run(done, as_json)
+
+
+@app.command()
+@click.argument("name", required=False)
+@click.option("--schema", is_flag=True, help="JSON Schema of pipeline files, for editors.")
+@PLUGIN
+@JSON
+def filters(name: str | None, schema: bool, plugins: tuple[str, ...], as_json: bool) -> int:
+    """List the filters, or describe one: options, scores, rules, source."""
+    from curate.filter import load_plugin, nearest, plugin_problems, registered
+    from curate.reference import describe, print_filter, print_filters
+
+    for plugin in plugins:
+        load_plugin(plugin)
+    if schema:
+        from curate.pipeline import json_schema
+
+        emit(json_schema())
+        return 0
+    known = registered()
+    if name is None:
+        if as_json:
+            emit({label: describe(cls) for label, cls in known.items()})
+        else:
+            print_filters(known, plugin_problems())
+        return 0
+    if name not in known:
+        near = nearest(name, known)
+        raise UsageError(
+            f"there is no filter {name!r}", hint=f"did you mean {near!r}?" if near else "see curate filters"
+        )
+    if as_json:
+        emit(describe(known[name]))
+    else:
+        print_filter(known[name])
+    return 0
+
+
+@app.command()
+@click.argument("folder", metavar="RUN")
+@click.argument("id")
+@click.option("--show-text", is_flag=True, help="Show the first 200 characters of the text, read from the input.")
+@JSON
+def why(folder: str, id: str, show_text: bool, as_json: bool) -> int:
+    """Explain one document: every score, limit and rule; its twin; where it is now."""
+    from curate.lookup import first_characters
+    from curate.reference import print_why
+    from curate.run import open_run
+
+    opened = open_run(folder)
+    answer = opened.why(id)
+    if show_text and answer["verdict"] != "quarantine":
+        answer["text"] = first_characters(opened, answer["file"], answer["row"])
+    if as_json:
+        emit(answer)
+    else:
+        print_why(answer)
+    return 0
+
+
+@app.command()
+@click.argument("folder", metavar="RUN")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the page to this file.")
+@JSON
+def report(folder: str, html: Path | None, as_json: bool) -> int:
+    """Show a run's report again: in the terminal, as a page (--html FILE) or as --json."""
+    from curate.run import open_run
+
+    opened = open_run(folder)
+    if html is not None:
+        opened.report.save(html)
+        click.echo(f"wrote {html}", err=True)
+        return 0
+    if as_json:
+        emit(opened.report.to_dict())
+    else:
+        print_run(opened, stdout=True)
+    return 0
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def emit(value: Any) -> None:
+    """One JSON object on stdout."""
+    import orjson
+
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY))
+
+
+def show_run(done: Run, as_json: bool) -> int:
+    """Say what came of a run."""
+    if as_json:
+        emit(
+            {
+                "output": str(done.root),
+                "exit_code": done.exit_code,
+                "counts": done.counts,
+                "bytes": done.manifest["bytes"],
+                "work": done.manifest["work"],
+                "seconds": done.manifest["seconds"],
+                "promises": done.manifest["promises"],
+            }
+        )
+    else:
+        print_run(done)
+    return done.exit_code
+
+
+def print_run(done: Run, *, stdout: bool = False) -> None:
+    """The report in the terminal, and where the page is."""
+    from curate.console import console, error_console, print_report
+
+    target = console() if stdout else error_console()
+    print_report(done.report, target)
+    click.echo(f"\ndata    {done.root / 'dataset' / 'data'}", err=not stdout)
+    click.echo(f"report  {done.root / 'audit' / 'report.html'}", err=not stdout)
+
+
+@contextlib.contextmanager
+def progress(quiet: bool) -> Iterator[Any]:
+    """A progress display on stderr; nothing with --json."""
+    from curate.console import Progress, Quiet, error_console
+
+    with Quiet() if quiet else Progress(error_console()) as watch:
+        yield watch
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Interrupted; a second one stops at once."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point: run a command, turn every outcome into a message and an exit code."""
+    try:
+        code = app.main(args=arguments, prog_name="curate", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (Interrupted, KeyboardInterrupt, click.Abort) as error:
+        click.echo("\ninterrupted: run the same command again to resume", err=True)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 130)
+    except CurateError as error:
+        click.echo(f"error: {printable(error.message)}", err=True)
+        if error.hint:
+            click.echo(f"hint: {printable(error.hint)}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def printable(text: str) -> str:
+    """Text from data, safe for a terminal: control characters other than newlines shown as escapes."""
+    return "".join(
+        character if character == "\n" or character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

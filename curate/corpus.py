@@ -1,0 +1,167 @@
+"""What a corpus-wide filter sees when it decides: sketches in partitions on disk, texts on request, columns."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from curate import store
+from curate.chunk import decision_name, load, read_chunk, results_name, run_chunk, survivors_name
+from curate.executors import Executor, ordered
+from curate.filter import EDITS, Corpus, CorpusFilter, Partition
+from curate.ledger import apply_edits
+from curate.plan import TEXT, Chunk, Plan, Planned
+
+T = TypeVar("T")
+PARTITION_BYTES = 256_000_000  # of sketches held in memory at once
+
+
+class DiskCorpus(Corpus):
+    """The surviving documents of a run up to a corpus-wide step; memory is bounded by a partition."""
+
+    def __init__(self, plan: Plan, step: Planned, executor: Executor, scratch: Path) -> None:
+        self.plan = plan
+        self.step = step
+        self.executor = executor
+        self.scratch = scratch
+
+    def partitions(self, key: str) -> list[Partition]:
+        """Split the sketches by the value of column `key`, all equal values together."""
+        total = sum(_sketch_size(self.plan, self.step, chunk) for chunk in self.plan.chunks)
+        parts = max(1, -(-total // PARTITION_BYTES))
+        folder = self.scratch / f"by-{key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        split = functools.partial(_split, self.plan, self.step, key, parts, folder)
+        paths: list[list[Path]] = [[] for _ in range(parts)]
+        for written in ordered(self.executor, split, self.plan.chunks):
+            for part, path in written:
+                paths[part].append(path)
+        return [Partition(tuple(some)) for some in paths if some]
+
+    def map(self, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
+        """Apply a function to items through the executor, results in the order of the items."""
+        return ordered(self.executor, function, items)
+
+    def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The texts, as edited so far, of the given (chunk, row) pairs."""
+        for key, wanted in rows.sort("chunk", "row").partition_by("chunk", as_dict=True, maintain_order=True).items():
+            chunk = self.plan.chunks[int(key[0])]
+            yield from texts_of(self.plan, chunk, wanted["row"], self.plan.steps[: self.step.number])
+
+    def columns(self, *names: str) -> pl.LazyFrame:
+        """`chunk, row, id, bytes` and the named columns of every surviving document, in input order."""
+        unknown = [name for name in names if name not in self.step.filter.reads()]
+        if unknown:
+            raise KeyError(f"{unknown[0]!r} is not among the columns that the filter's reads() names")
+        wanted = ["chunk", "row", "id", "bytes", *names]
+        frames = (survivors(self.plan, chunk).lazy() for chunk in self.plan.chunks)
+        return pl.concat(list(frames)).select(wanted)
+
+
+def survivors(plan: Plan, chunk: Chunk) -> pl.DataFrame:
+    """The survivors of a chunk up to the next corpus-wide step: chunk, row, id, bytes, the columns it reads."""
+    frame = load(plan, chunk, survivors_name(plan.task_key(chunk)))
+    return frame.insert_column(0, pl.Series("chunk", np.full(frame.height, chunk.number), dtype=pl.Int64))
+
+
+def texts_of(plan: Plan, chunk: Chunk, rows: pl.Series, steps: tuple[Planned, ...]) -> Iterator[pl.DataFrame]:
+    """Texts of some rows of a chunk, read again, with the stored edits of the given steps replayed."""
+    edits = edits_of(plan, chunk, steps)
+    for batch in read_chunk(plan, chunk, want=()):
+        some = batch.records.select("row", TEXT).filter(pl.col("row").is_in(rows.implode()))
+        if some.height:
+            texts = replay(some, edits)
+            yield some.select(pl.lit(chunk.number, pl.Int64).alias("chunk"), "row", texts.alias(TEXT))
+
+
+def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[pl.DataFrame]:
+    """The stored edits (row, edits) of the given steps over a chunk, in the order of the steps."""
+    numbers = {step.number: at for at, step in enumerate(plan.corpus_steps)}
+    found: list[pl.DataFrame] = []
+    for step in steps:
+        if not step.edits:
+            continue
+        if EDITS in step.decides:
+            name = decision_name(plan.decisions[numbers[step.number]], chunk)
+        else:
+            name = results_name(chunk, plan.step_key(step))
+        stored = store.read_frame(plan.root, name)
+        if stored is not None:
+            found.append(stored.select("row", EDITS).filter(pl.col(EDITS).list.len() > 0))
+    return found
+
+
+def replay(docs: pl.DataFrame, edits: Iterable[pl.DataFrame]) -> pl.Series:
+    """The texts of `docs` (row, text) after stored edits, without running any filter."""
+    texts = docs[TEXT]
+    for stored in edits:
+        aligned = docs.select("row").join(stored, on="row", how="left", maintain_order="left")
+        texts, _ = apply_edits(texts, aligned[EDITS])
+    return texts
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------------
+
+
+def decide(plan: Plan, step: Planned, executor: Executor, marks: list[str]) -> str:
+    """Let a corpus-wide step decide, store its columns chunk by chunk, and return the decision's key.
+
+    `marks` are the digests of the survivors of every chunk, in order: with the same survivors and options the stored
+    decision is used again.
+    """
+    key = store.digest(plan.step_key(step), step.filter.options(), marks)
+    if store.read_json(plan.root, f".curate/decisions/{key}.json") is not None:
+        return key
+    assert isinstance(step.filter, CorpusFilter)
+    scratch = plan.root / ".curate" / "scratch" / key
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    with store.storage_errors(scratch):
+        decided = step.filter.decide(DiskCorpus(plan, step, executor, scratch)).collect()
+    wanted = {"chunk": pl.Int64(), "row": pl.Int64(), **step.decides}
+    missing = [name for name in wanted if name not in decided.columns]
+    if missing:
+        raise TypeError(f"step {step.name} decided without the column {missing[0]!r}")
+    decided = decided.select(pl.col(name).cast(kind) for name, kind in wanted.items()).sort("chunk", "row")
+    for (number,), frame in decided.partition_by("chunk", as_dict=True, maintain_order=True).items():
+        store.write_frame(plan.root, decision_name(key, plan.chunks[int(number)]), frame.drop("chunk"))
+    store.write_json(plan.root, f".curate/decisions/{key}.json", {"step": step.name, "rows": decided.height})
+    shutil.rmtree(scratch, ignore_errors=True)
+    return key
+
+
+def _sketch_name(plan: Plan, step: Planned, chunk: Chunk) -> str:
+    return results_name(chunk, plan.step_key(step) + "-sketch")
+
+
+def _sketch_size(plan: Plan, step: Planned, chunk: Chunk) -> int:
+    path = store.join(plan.root, _sketch_name(plan, step, chunk))
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:
+    """Write the sketches of one chunk's survivors, split by the value of `key`; return the parts that got rows."""
+    alive = survivors(plan, chunk).select("chunk", "row", "id")
+    sketches = store.read_frame(plan.root, _sketch_name(plan, step, chunk))
+    if sketches is None or not alive["row"].is_in(sketches["row"].implode()).all():
+        store.remove(store.join(plan.root, f".curate/records/{plan.task_key(chunk)}.json"))
+        run_chunk(plan, chunk)
+        sketches = store.read_frame(plan.root, _sketch_name(plan, step, chunk))
+    if sketches is None:  # a chunk without survivors has nothing to sketch
+        return []
+    columns = [pl.col(name) for name in step.sketch or {}]
+    joined = alive.join(sketches.select("row", *columns), on="row", how="inner", maintain_order="left")
+    written: list[tuple[int, Path]] = []
+    bucket = joined[key].cast(pl.UInt64, strict=False) if joined[key].dtype.is_integer() else joined[key].hash(0)
+    numbered = joined.with_columns((bucket % parts).alias("__part"))
+    for (part,), frame in numbered.partition_by("__part", as_dict=True, maintain_order=True).items():
+        path = folder / f"{chunk.number:06d}-{int(part):05d}.arrows"
+        frame.drop("__part").write_ipc_stream(path, compat_level=pl.CompatLevel.oldest())
+        written.append((int(part), path))
+    return written

@@ -1,0 +1,1 @@
+"""Models, lexicons and tables that we wrote."""

@@ -1,0 +1,406 @@
+"""What a run would cost, measured: the pipeline runs on a sample of its input, and the figures are scaled to all of it.
+
+Three trials run in a temporary folder: one that warms up (it surveys the input, loads models and compiles kernels), a
+small one and a large one. What a run costs in any case is where the line through the last two meets zero; what each
+further byte costs is its slope.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from curate.pipeline import Pipeline
+    from curate.plan import Planned
+    from curate.read import Source, Survey
+    from curate.run import Run, Watch
+
+Row = dict[str, Any]
+
+SMALL = 10  # the small trial reads a tenth of the sample
+WORK = ".curate"
+SURVEYS = ".curate/surveys"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run over a sample: what it read, how long it took without the survey, what it wrote."""
+
+    run: Run
+    records: int
+    text_bytes: int
+    seconds: float
+    disk: Mapping[str, int]  # output, audit, work: bytes on disk
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The whole input: files, what the survey found, chunks, and steps in their passes."""
+
+    surveys: Sequence[tuple[Source, Survey]]
+    chunks: int
+    steps: Sequence[Planned]
+    id: str | None
+
+    @property
+    def records(self) -> int:
+        """Records in all files, those that cannot be read included."""
+        return sum(survey.rows for _, survey in self.surveys)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of all files."""
+        return sum(source.size for source, _ in self.surveys)
+
+
+def estimate(pipeline: Pipeline, inputs: Sequence[str] | None, *, sample: int, watch: Watch) -> Row:
+    """Run the pipeline on about `sample` records and say what the whole would cost; ready for JSON.
+
+    `inputs` win over the pipeline's paths and are relative to the current directory. Nothing is kept.
+    """
+    paths = None if inputs is None else list(inputs)
+    sample = max(1, sample)
+    with tempfile.TemporaryDirectory(prefix="curate-plan-") as name:
+        folder = Path(name)
+        small = max(1, sample // SMALL)
+        warm = _trial(pipeline, paths, folder / "warm", small, _Survey(watch))
+        surveys = folder / "warm" / SURVEYS
+        watch.stage(f"trial on {small:,} records")
+        first = _trial(pipeline, paths, folder / "small", small, None, surveys)
+        watch.stage(f"trial on {sample:,} records")
+        second = _trial(pipeline, paths, folder / "large", sample, None, surveys)
+        whole = _inputs(pipeline, paths, folder / "warm")
+        return _figures(pipeline, whole, first, second, float(warm.run.manifest["seconds"]["survey"]))
+
+
+class _Survey:
+    """Tells of the survey only: it goes over the whole input, the rest of a trial does not."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.quiet = True
+
+    def stage(self, name: str, total_bytes: int | None = None, **more: Any) -> None:
+        """Pass the survey on, and name what follows it once."""
+        if name == "survey":
+            self.watch.stage(name, total_bytes, **more)
+            self.quiet = False
+        elif not self.quiet:
+            self.watch.stage("warm-up")
+            self.quiet = True
+
+    def advance(self, **done: Any) -> None:
+        """Pass on how far the survey is."""
+        if not self.quiet:
+            self.watch.advance(**done)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def _trial(
+    pipeline: Pipeline,
+    paths: list[str] | None,
+    root: Path,
+    sample: int,
+    watch: Watch | None,
+    surveys: Path | None = None,
+) -> Trial:
+    """Run over a sample in an empty folder; surveys made before are taken over, so that they cost nothing again."""
+    from curate.executors import Serial
+    from curate.run import run_pipeline
+
+    if surveys is not None:
+        shutil.copytree(surveys, root / SURVEYS)
+    run = run_pipeline(pipeline, paths, root, executor=Serial(), sample=sample, watch=watch)
+    seconds = run.manifest["seconds"]
+    return Trial(
+        run,
+        run.counts["read"],
+        int(run.manifest["bytes"]["read"]),
+        float(seconds["total"]) - float(seconds["survey"]),
+        {
+            "output": _size(root / "dataset"),
+            "audit": _size(root / "audit"),
+            "work": _size(root / WORK) - _size(root / SURVEYS),
+        },
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _inputs(pipeline: Pipeline, paths: list[str] | None, root: Path) -> Inputs:
+    """What the survey of the warm-up found, with the chunks that a whole run has."""
+    from curate.executors import Serial
+    from curate.plan import id_column, make_chunks, plan_steps, survey_all
+    from curate.read import find_sources, unite
+
+    base = pipeline.base if paths is None else Path.cwd()
+    sources = find_sources(pipeline.input.paths if paths is None else paths, base)
+    surveys = survey_all(root, sources, pipeline, Serial())
+    columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
+    chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
+    return Inputs(surveys, len(chunks), plan_steps(pipeline, columns), columns.id)
+
+
+def text_bytes(surveys: Sequence[tuple[Source, Survey]], trial: Trial) -> int:
+    """The text of the whole input: each file's records times the mean text of its records in the sample."""
+    import polars as pl
+
+    by_file = trial.run.ledger.group_by("file").agg(pl.len(), pl.col("bytes").sum()).collect()
+    means = {file: size / records for file, records, size in by_file.iter_rows()}
+    mean = trial.text_bytes / trial.records if trial.records else 0.0
+    return round(sum(survey.rows * means.get(source.file, mean) for source, survey in surveys))
+
+
+def extrapolate(small: tuple[float, float], large: tuple[float, float], whole: float) -> float:
+    """The line through two measured points (size, cost), at `whole`; never below the large one's cost per size.
+
+    A slope that comes out negative or too steep is noise: then cost is taken as proportional to size.
+    """
+    size, cost = large
+    if whole <= size or size <= 0:
+        return cost
+    rise = size - small[0]
+    slope = (cost - small[1]) / rise if rise > 0 else cost / size
+    fixed = cost - slope * size
+    if slope <= 0 or fixed < 0:
+        return cost / size * whole
+    return fixed + slope * whole
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def _figures(pipeline: Pipeline, whole: Inputs, small: Trial, large: Trial, survey_seconds: float) -> Row:
+    counts = large.run.counts
+    text = text_bytes(whole.surveys, large)
+    if large.records >= whole.records:
+        text = large.text_bytes
+    sizes = (small.text_bytes, large.text_bytes, text)
+    seconds = _scaled(small.seconds, large.seconds, sizes)
+    disk = {name: round(_scaled(small.disk[name], large.disk[name], sizes)) for name in large.disk}
+    rate = (text - large.text_bytes) / (seconds - large.seconds) if seconds > large.seconds else None
+    if rate is None:
+        rate = large.text_bytes / large.seconds
+    return {
+        "pipeline": pipeline.name,
+        "files": len(whole.surveys),
+        "records": whole.records,
+        "bytes": {"files": whole.file_bytes, "text_estimate": text},
+        "columns": {"text": pipeline.input.text, "id": whole.id},
+        "chunks": whole.chunks,
+        "passes": passes(whole.steps),
+        "sample": {
+            "records": counts["read"],
+            "kept": counts["kept"],
+            "dropped": counts["dropped"],
+            "quarantined": counts["quarantined"],
+            "text_bytes": large.text_bytes,
+            "seconds": large.seconds,
+        },
+        "steps": _steps(large),
+        "parts": _parts(large),
+        "speed": {
+            "text_bytes_per_second": rate,
+            "documents_per_second": rate * large.records / large.text_bytes if large.text_bytes else None,
+        },
+        "expected": {
+            "seconds": survey_seconds + seconds,
+            "survey_seconds": survey_seconds,
+            "workers": 1,
+            "basis": f"estimated from {counts['read']:,} records on this machine",
+        },
+        "memory": {"peak_bytes": peak_memory()},
+        "disk": disk | {"total": sum(disk.values())},
+    }
+
+
+def _scaled(small: float, large: float, sizes: tuple[int, int, int]) -> float:
+    return extrapolate((sizes[0], small), (sizes[1], large), sizes[2])
+
+
+def passes(steps: Sequence[Planned]) -> list[Row]:
+    """The steps of each pass, and the corpus-wide step that ends it; the last pass ends with the ledger.
+
+    A corpus-wide step is sketched in the pass that it ends, and its rules are judged in the next one.
+    """
+    made: list[Row] = []
+    start = 0
+    for step in steps:
+        if step.corpus_wide:
+            names = [other.name for other in steps[start : step.number + 1]]
+            made.append({"steps": names, "ends_with": step.name})
+            start = step.number
+    return [*made, {"steps": [step.name for step in steps[start:]], "ends_with": None}]
+
+
+def _steps(trial: Trial) -> list[Row]:
+    """Per step: documents and text seen, share dropped, time per 1,000 documents, rate, share of the trial's time."""
+    work = {row["step"]: float(row["seconds"]) for row in trial.run.manifest["work"]}
+    seen_bytes = _seen_bytes(trial)
+    rows: list[Row] = []
+    for step in trial.run.counts["by_step"]:
+        name, seen, dropped, seconds = step["step"], step["seen"], step["dropped"], work[step["step"]]
+        rows.append(
+            {
+                "step": name,
+                "seen": seen,
+                "dropped": dropped,
+                "dropped_share": dropped / seen if seen else None,
+                "seconds": seconds,
+                "seconds_per_1000_documents": 1000 * seconds / seen if seen else None,
+                "text_bytes_per_second": seen_bytes[name] / seconds if seconds else None,
+                "time_share": seconds / trial.seconds if trial.seconds else None,
+            }
+        )
+    return rows
+
+
+def _seen_bytes(trial: Trial) -> dict[str, int]:
+    """Bytes of the documents that each step saw: all but those that an earlier step dropped."""
+    import polars as pl
+
+    by_step = trial.run.ledger.group_by("step").agg(pl.col("bytes").sum()).collect()
+    dropped = {step: int(size) for step, size in by_step.iter_rows()}
+    left = sum(dropped.values())
+    seen: dict[str, int] = {}
+    for step in trial.run.counts["by_step"]:
+        seen[step["step"]] = left
+        left -= dropped.get(step["step"], 0)
+    return seen
+
+
+def _parts(trial: Trial) -> list[Row]:
+    """What takes time beside the steps, as shares of the trial's time."""
+    seconds = {name: float(value) for name, value in trial.run.manifest["seconds"].items()}
+    steps = sum(float(row["seconds"]) for row in trial.run.manifest["work"])
+    walking = sum(value for name, value in seconds.items() if name.startswith("pass "))
+    deciding = {name: value for name, value in seconds.items() if name.startswith("decide ")}
+    parts = {"reading, storing results": max(0.0, walking - steps)}
+    parts |= {f"deciding {name.removeprefix('decide ')}": value for name, value in deciding.items()}
+    parts["writing"] = seconds.get("write", 0.0)
+    parts["report, bookkeeping"] = max(0.0, trial.seconds - walking - sum(deciding.values()) - parts["writing"])
+    return [
+        {"part": name, "seconds": value, "time_share": value / trial.seconds if trial.seconds else None}
+        for name, value in parts.items()
+    ]
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+
+
+# --- printing ---------------------------------------------------------------------------------------------------------
+
+
+def print_estimate(found: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print an estimate as compact tables, by default to standard output."""
+    from rich.text import Text
+
+    from curate.console import clean, human_bytes, human_seconds, percent, plural
+    from curate.console import console as standard
+
+    target = console or standard()
+    size, sample, expected, disk = found["bytes"], found["sample"], found["expected"], found["disk"]
+    speed = found["speed"]
+    id = "file#row" if found["columns"]["id"] is None else found["columns"]["id"]
+    target.print(Text(clean(found["pipeline"]), "bold"))
+    _facts(
+        target,
+        {
+            "input": f"{plural(found['files'], 'file')}, {human_bytes(size['files'])}, {found['records']:,} records, "
+            f"about {human_bytes(size['text_estimate'])} of text in {clean(found['columns']['text'])!r}, "
+            f"ids from {clean(id)}",
+            "work": f"{plural(found['chunks'], 'chunk')} x {_passes_text(found['passes'])}",
+        },
+    )
+    _print_steps(found, target)
+    target.print(Text(f"\nwhole input, {expected['basis']}, one worker:"))
+    survey = human_seconds(expected["survey_seconds"])
+    _facts(
+        target,
+        {
+            "speed": f"{_rate(speed['text_bytes_per_second'])}, {_number(speed['documents_per_second'])} documents/s",
+            "duration": f"{human_seconds(expected['seconds'])}, of which {survey} for the survey (measured just now)",
+            "memory": f"{human_bytes(found['memory']['peak_bytes'])} at the peak of the sample, this command included",
+            "disk": f"{human_bytes(disk['total'])}: output {human_bytes(disk['output'])}, audit "
+            f"{human_bytes(disk['audit'])}, stored results {human_bytes(disk['work'])} (safe to delete)",
+            "kept": f"{percent(sample['kept'] / sample['records'] if sample['records'] else None)} of the sample"
+            + (f", {plural(sample['quarantined'], 'record')} in quarantine" if sample["quarantined"] else ""),
+        },
+    )
+    if len(found["passes"]) > 1:
+        target.print(Text("Duplicates are found more often in the whole corpus than in a sample of it."))
+
+
+def _passes_text(all_passes: Sequence[Row]) -> str:
+    from curate.console import clean, plural
+
+    ends = [clean(row["ends_with"]) for row in all_passes if row["ends_with"] is not None]
+    text = plural(len(all_passes), "pass").replace("passs", "passes")
+    return text if not ends else f"{text}: {', '.join(ends)} must see the whole corpus first"
+
+
+def _facts(target: Console, facts: Mapping[str, str]) -> None:
+    """Names on the left, text on the right that wraps below itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in facts.items():
+        table.add_row(Text(name), Text(text))
+    target.print(table)
+
+
+def _print_steps(found: Mapping[str, Any], target: Console) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from curate.console import clean, percent
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("step", overflow="fold", header_style="dim")
+    for name in ("saw", "dropped", "s per 1,000", "MB/s", "time"):
+        table.add_column(name, justify="right", no_wrap=True, header_style="dim")
+    for row in found["steps"]:
+        rate = row["text_bytes_per_second"]
+        per_1000 = row["seconds_per_1000_documents"]
+        table.add_row(
+            Text(clean(row["step"])),
+            f"{row['seen']:,}",
+            percent(row["dropped_share"]),
+            "-" if per_1000 is None else f"{per_1000:.3f}",
+            "-" if rate is None else _number(rate / 1e6),
+            percent(row["time_share"]),
+        )
+    for row in found["parts"]:
+        table.add_row(Text(clean(row["part"]), "dim"), "", "", "", "", percent(row["time_share"]))
+    target.print()
+    target.print(table)
+
+
+def _rate(bytes_per_second: float | None) -> str:
+    return "-" if bytes_per_second is None else f"{_number(bytes_per_second / 1e6)} MB/s"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,170 @@
+"""JSON Lines: one object per line, parsed line by line with orjson.
+
+Of a key that comes twice the last value counts. NaN, Infinity, lone surrogates and bytes that are not UTF-8 make a
+bad record; so does a line of more than `MAX_COLUMNS` keys, which is data in the place of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+
+from curate.kinds import INT64, json_text, kind_of, wider
+from curate.pieces import Bad, Piece, bad_record
+from curate.sources import Source
+from curate.streams import BLOCK_BYTES, Lines, read_lines
+
+MAX_COLUMNS = 1_000
+SAFE_DEPTH = 250  # orjson writes at most 254 levels [m]
+_MISSING = object()
+
+
+@dataclass
+class JsonPiece(Piece):
+    """Objects of consecutive lines."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    text: str = "text"
+    seen: dict[str, None] = field(default_factory=dict)  # columns of bad records
+
+    def texts(self) -> pl.Series:
+        """The text of every good record."""
+        return pl.Series([record[self.text] for record in self.records], dtype=pl.String)
+
+    def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
+        """The id of every good record; where there is none, why (by position)."""
+        values = [record.get(name, _MISSING) for record in self.records]
+        if all(type(value) is str for value in values):
+            return values, {}
+        missing = {at: error for at, value in enumerate(values) if (error := _id_error(value))}
+        return [None if at in missing else str(value) for at, value in enumerate(values)], missing
+
+    def column(self, name: str, kind: pl.DataType) -> pl.Series:
+        """One column of the good records, cast; nulls where this file does not have it."""
+        values = [record.get(name) for record in self.records]
+        types = set(map(type, values)) - {type(None)}
+        if kind == pl.String:
+            if types - {str}:
+                values = [None if value is None else json_text(value) for value in values]
+        elif kind == pl.Int64 and bool in types:
+            values = [None if value is None else int(value) for value in values]
+        elif kind == pl.Float64 and types - {float}:
+            values = [None if value is None else float(value) for value in values]
+        return pl.Series(values, dtype=kind)
+
+    def raw(self, position: int) -> bytes | None:
+        """The line of a good record."""
+        return self.lines[position]
+
+    def kinds(self) -> dict[str, str]:
+        """The kind of every column; one that only bad records have is null."""
+        found: dict[str, dict[type, str]] = {}
+        for record in self.records:
+            for name, value in record.items():
+                kind = type(value)
+                known = found.get(name)
+                if known is None:
+                    found[name] = {kind: kind_of(value)}
+                elif kind not in known or (kind is int and value not in INT64):
+                    known[kind] = kind_of(value)
+        kinds = {}
+        for name, known in found.items():
+            kinds[name] = "null"
+            for kind_name in known.values():
+                kinds[name] = wider(kinds[name], kind_name)
+        return kinds | {name: "null" for name in self.seen if name not in kinds}
+
+
+def json_pieces(
+    source: Source, start: int, stop: int, row: int, *, text: str, id: str | None, max_record: int, size: int
+) -> Iterator[JsonPiece]:
+    """The records of a byte range as pieces of about `size` bytes."""
+    for part in read_lines(source, start, stop, max_record=max_record, size=min(size, BLOCK_BYTES)):
+        yield _parse(part, row, text, id)
+        row += len(part.lines)
+
+
+def _parse(part: Lines, first: int, text: str, id: str | None) -> JsonPiece:
+    piece = JsonPiece(first, len(part.lines), part.size, text=text)
+    rows: list[int] = []
+    loads = orjson.loads
+    for row, line in enumerate(part.lines, first):
+        if part.faults and row - first in part.faults:
+            piece.bad.append(bad_record(row, None, part.faults[row - first], line))
+            continue
+        try:
+            record = loads(line)
+        except orjson.JSONDecodeError as error:
+            piece.bad.append(_undecoded(row, line, error))
+            continue
+        reason = _record_error(record, line, text)
+        if reason is None:
+            rows.append(row)
+            piece.records.append(record)
+            piece.lines.append(line)
+            continue
+        known = None
+        if isinstance(record, dict):
+            piece.seen |= dict.fromkeys(list(record)[:MAX_COLUMNS])
+            value = _MISSING if id is None else record.get(id, _MISSING)
+            known = None if _id_error(value) else str(value)
+        piece.bad.append(bad_record(row, known, reason, line))
+    if not part.ended and not part.faults and piece.bad:
+        piece.bad = [bad._replace(error=_unended(bad)) for bad in piece.bad]
+    piece.rows = rows
+    return piece
+
+
+def _unended(bad: Bad) -> str:
+    """A last line without a line feed that is no JSON is the trace of a file that was cut off."""
+    if bad.error.startswith(("not JSON", "not UTF-8")):
+        return f"truncated: the last line has no end and is {bad.error}"
+    return bad.error
+
+
+def _undecoded(row: int, line: bytes, error: orjson.JSONDecodeError) -> Bad:
+    if not line.strip():
+        return Bad(row, None, "empty line", line)
+    try:
+        line.decode()
+    except UnicodeDecodeError as problem:
+        return bad_record(row, None, f"not UTF-8: byte {problem.start}", line)
+    place = len(error.doc[: error.pos].encode()) if isinstance(error.doc, str) else error.pos
+    return bad_record(row, None, f"not JSON: {error.msg}: byte {place}", line)
+
+
+def _record_error(record: Any, line: bytes, text: str) -> str | None:
+    if type(record) is not dict:
+        return f"not an object: {_name(record)}"
+    value = record.get(text, _MISSING)
+    if type(value) is not str:
+        if value is _MISSING:
+            return "text missing"
+        return f"text is {_name(value)}"
+    if len(record) > MAX_COLUMNS:
+        return f"more than {MAX_COLUMNS} columns"
+    for value in record.values():
+        if type(value) in (dict, list) and line.count(b"[") + line.count(b"{") > SAFE_DEPTH:
+            try:
+                orjson.dumps(record)
+            except TypeError:
+                return "nested too deep"
+            break
+    return None
+
+
+def _name(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
+
+
+def _id_error(value: Any) -> str | None:
+    if type(value) is str or (type(value) is int and value in INT64):
+        return None
+    if value is _MISSING:
+        return "id missing"
+    return "id is an int beyond 64 bits" if type(value) is int else f"id is {_name(value)}"

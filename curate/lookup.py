@@ -1,0 +1,194 @@
+"""Answers about single documents of a finished run: why one went, and dropped records read back from the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate import store
+from curate.errors import UsageError
+from curate.filter import nearest
+from curate.pipeline import Pipeline
+from curate.plan import survey_file
+from curate.read import Columns, Source, find_sources, read, unite
+
+if TYPE_CHECKING:
+    from curate.run import Run
+
+VERDICT_COLUMNS = ("id", "file", "row", "step", "rule", "failed", "duplicate_of", "similarity")
+CONTEXT_IDS = 200_000  # ids looked at for the nearest name
+
+
+def input_sources(run: Run) -> dict[str, tuple[Source, str | None]]:
+    """The run's input files as they are now, with the sha256 that the run saw; raises UsageError when one is gone."""
+    entries = {entry["file"]: entry["sha256"] for entry in run.manifest["inputs"]}
+    sources = find_sources(sorted(entries), run.base)
+    return {source.file: (source, entries[source.file]) for source in sources if source.file in entries}
+
+
+def verified(run: Run, source: Source, sha256: str | None) -> Source:
+    """The source, if its bytes are still those of the run."""
+    if sha256 is not None and store.file_sha256(Path(source.url)) != sha256:
+        raise UsageError(
+            f"{source.file} has changed since the run: its text cannot be read back",
+            hint="put the old file back, or run again with output.dropped: full",
+        )
+    return source
+
+
+def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The original records of some (file, row) pairs: file, row, and the input's columns by their names."""
+    sources = input_sources(run)
+    pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
+    text, id = run.manifest["columns"]["text"], run.manifest["columns"]["id"]
+    for (file,), wanted in rows.partition_by("file", as_dict=True, maintain_order=True).items():
+        source = verified(run, *sources[str(file)])
+        limit = pipeline.limits.record
+        found = survey_file(run.root, pipeline, source)
+        columns = unite([(source, found)], text, id)
+        for cut in found.cuts:
+            some = wanted.filter(pl.col("row").is_between(cut.row, cut.row + cut.rows - 1))
+            if some.height == 0:
+                continue
+            for batch in read(source, cut, columns, max_record=limit):
+                joined = batch.records.join(some.select("row"), on="row", how="semi")
+                if joined.height:
+                    yield _original(joined, columns).insert_column(
+                        0, pl.repeat(str(file), joined.height, eager=True).alias("__file")
+                    )
+
+
+def _original(records: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    names = {columns.text: "text", columns.id: "id"}
+    chosen = [pl.col(names.get(name, f"input.{name}")).alias(name) for name in columns.types]
+    return records.select(pl.col("row").alias("__row"), *chosen)
+
+
+def scan_dropped(run: Run) -> pl.LazyFrame:
+    """Dropped records: `file`, `row`, `step`, `rule`, `failed`, `duplicate_of`, then the input's columns, lazily."""
+    from polars.io.plugins import register_io_source
+
+    ledger = run.ledger.filter(~pl.col("kept")).select(VERDICT_COLUMNS)
+    text = run.manifest["columns"]["text"]
+    schema = dict(ledger.collect_schema()) | {text: pl.String()}
+
+    def batches(
+        columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        left = limit
+        for (_,), part in ledger.collect().partition_by("file", as_dict=True, maintain_order=True).items():
+            for texts in records_of(run, part.select("file", "row")):
+                found = texts.select(pl.col("__row").alias("row"), pl.col(text))
+                frame = part.join(found, on="row", how="inner", maintain_order="left").select(*schema)
+                if predicate is not None:
+                    frame = frame.filter(predicate)
+                if columns is not None:
+                    frame = frame.select(columns)
+                if left is not None:
+                    frame, left = frame[:left], left - min(left, frame.height)
+                yield frame
+                if left == 0:
+                    return
+
+    return register_io_source(batches, schema=schema)
+
+
+def why(run: Run, id: str) -> dict[str, Any]:
+    """Everything known of one document: verdict, every score with its limit, its twin, where it is now."""
+    rows = run.ledger.filter(pl.col("id") == id).head(1).collect()
+    if rows.height == 0:
+        refused = run.quarantine.filter(pl.col("id") == id)
+        if refused.height:
+            record = refused.row(0, named=True)
+            return {"id": id, "verdict": "quarantine"} | {key: record[key] for key in ("file", "row", "step", "error")}
+        known = run.ledger.select("id").head(CONTEXT_IDS).collect()["id"].to_list()
+        near = nearest(id, known)
+        raise UsageError(
+            f"there is no document {id!r} in {run.root}",
+            hint=f"did you mean {near!r}?" if near else "ids are in audit/ledger",
+        )
+    row = rows.row(0, named=True)
+    rules = {f"{limit['step']}.{limit['rule']}": limit for limit in run.manifest["limits"]}
+    steps = []
+    for step in run.manifest["steps"]:
+        name = step["name"]
+        scores = {key: row[key] for key in row if key.startswith(f"{name}.") and _belongs(key, name, run)}
+        judged = name == row["step"] or any(value is not None for value in scores.values())
+        broken = [code for code in row["failed"] or [] if _belongs(code, name, run)]
+        steps.append(
+            {
+                "step": name,
+                "filter": step["filter"],
+                "judged": judged or row["kept"] or _before(run, name, row["step"]),
+                "scores": scores,
+                "limits": [rules[code] for code in rules if rules[code]["step"] == name],
+                "broken": broken,
+            }
+        )
+    answer: dict[str, Any] = {
+        "id": id,
+        "verdict": "kept" if row["kept"] else "dropped",
+        **{
+            key: row[key]
+            for key in (
+                "file",
+                "row",
+                "step",
+                "rule",
+                "failed",
+                "duplicate_of",
+                "similarity",
+                "copies",
+                "bytes",
+                "sampled",
+            )
+        },
+        "steps": steps,
+        "input": {key.removeprefix("input."): value for key, value in row.items() if key.startswith("input.")},
+        "now": _place(run, row) if row["kept"] else None,
+    }
+    if row["duplicate_of"] is not None:
+        twin = run.ledger.filter(pl.col("id") == row["duplicate_of"]).select(
+            "id", "file", "row", "kept", "step", "rule"
+        )
+        answer["twin"] = next(iter(twin.head(1).collect().to_dicts()), None)
+    return answer
+
+
+def _belongs(code: str, step: str, run: Run) -> bool:
+    """Whether `step.name` is of this step and not of one with a longer dotted name."""
+    names = [entry["name"] for entry in run.manifest["steps"]]
+    best = max((name for name in names if code.startswith(f"{name}.")), key=len, default=None)
+    return best == step
+
+
+def _before(run: Run, step: str, decided: str | None) -> bool:
+    names = [entry["name"] for entry in run.manifest["steps"]]
+    return decided is None or names.index(step) < names.index(decided)
+
+
+def _place(run: Run, row: dict[str, Any]) -> dict[str, Any] | None:
+    """The shard and the row in it where a kept document is."""
+    earlier = pl.any_horizontal(
+        pl.col("file") < row["file"], (pl.col("file") == row["file"]) & (pl.col("row") < row["row"])
+    )
+    before = int(
+        run.ledger.filter(pl.col("kept") & earlier).select(pl.col("copies").cast(pl.Int64).sum()).collect().item()
+    )
+    for part in run.manifest["outputs"]:
+        if not part["path"].startswith("dataset/data/"):
+            continue
+        if before < part["rows"]:
+            return {"shard": part["path"], "row": before}
+        before -= part["rows"]
+    return None
+
+
+def first_characters(run: Run, file: str, row: int, count: int = 200) -> str:
+    """The first characters of one document's original text, read from the input."""
+    wanted = pl.DataFrame({"file": [file], "row": [row]})
+    text = run.manifest["columns"]["text"]
+    return "".join(str(frame[text][0])[:count] for frame in records_of(run, wanted))

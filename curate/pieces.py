@@ -1,0 +1,116 @@
+"""A piece: a stretch of consecutive records of one file, read but not yet cast; every format yields these."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.streams import RAW_BYTES
+
+BAD_SCHEMA: dict[str, pl.DataType] = {
+    "row": pl.Int64(),
+    "id": pl.String(),
+    "error": pl.String(),
+    "raw": pl.Binary(),
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records of a file and its bad records among them, in bounded amount."""
+
+    records: pl.DataFrame  # row, id, text, then `input.NAME` for every other input column wanted
+    bad: pl.DataFrame  # row, id (null if unknown), error, raw (null where there are no bytes to show)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of the whole input, united over all files."""
+
+    text: str
+    id: str | None  # None: ids are file#row
+    types: dict[str, pl.DataType]  # all input columns, text and id too, in order; JSON kinds are String
+
+
+class Bad(NamedTuple):
+    """A record that cannot be read."""
+
+    row: int
+    id: str | None
+    error: str
+    raw: bytes | None
+
+
+def bad_record(row: int, id: str | None, error: str, raw: bytes | None) -> Bad:
+    """A bad record whose bytes are kept up to the limit of quarantine; the error says when they are cut."""
+    if raw is not None and len(raw) > RAW_BYTES:
+        return Bad(row, id, f"{error} (raw: the first {RAW_BYTES} of {len(raw)} bytes)", raw[:RAW_BYTES])
+    return Bad(row, id, error, raw)
+
+
+@dataclass
+class Piece(ABC):
+    """Records whose text is sound, with their row numbers, and the bad ones among them."""
+
+    first: int  # record number of its first record, good or bad
+    count: int  # records, good and bad
+    size: int  # bytes of the input that it covers
+    rows: Sequence[int] = field(default_factory=list)  # of the good records
+    bad: list[Bad] = field(default_factory=list)
+
+    @abstractmethod
+    def texts(self) -> pl.Series:
+        """The text of every good record."""
+
+    @abstractmethod
+    def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
+        """The id of every good record; where there is none, why (by position)."""
+
+    @abstractmethod
+    def column(self, name: str, kind: pl.DataType) -> pl.Series:
+        """One column of the good records, cast; nulls where this file does not have it."""
+
+    @abstractmethod
+    def raw(self, position: int) -> bytes | None:
+        """The bytes of a good record, if there are any to show."""
+
+    @abstractmethod
+    def kinds(self) -> dict[str, str]:
+        """The kind of every column; one that only bad records have is null."""
+
+    def batch(self, file: str, columns: Columns, want: Sequence[str]) -> Batch:
+        """The piece as polars columns; records without a usable id move to the bad ones."""
+        bad = list(self.bad)
+        ids: Sequence[str | None]
+        if columns.id is None:
+            ids, missing = [f"{file}#{row}" for row in self.rows], {}
+            bad = [one._replace(id=f"{file}#{one.row}") for one in bad]
+        else:
+            ids, missing = self.ids(columns.id)
+        rows = np.asarray(self.rows, np.int64)
+        values: dict[str, Any] = {"row": pl.Series(rows, dtype=pl.Int64), "id": pl.Series(ids, dtype=pl.String)}
+        values["text"] = self.texts()
+        for name in want:
+            values[f"input.{name}"] = self.column(name, columns.types[name])
+        records = pl.DataFrame(values)
+        if missing:
+            bad += [bad_record(int(rows[at]), None, error, self.raw(at)) for at, error in missing.items()]
+            records = records.filter(pl.Series([at not in missing for at in range(len(rows))], dtype=pl.Boolean))
+            bad.sort(key=lambda one: one.row)
+        return Batch(records, pl.DataFrame(bad, BAD_SCHEMA, orient="row"))
+
+
+def hash_ids(ids: Sequence[str | None]) -> NDArray[np.uint64]:
+    """A 64-bit hash of every id, the same in every process and version; 0 where there is none."""
+    hashes = b"".join(bytes(8) if id is None else hashlib.blake2b(id.encode(), digest_size=8).digest() for id in ids)
+    found = np.frombuffer(hashes, "<u8").astype(np.uint64)
+    for at in np.flatnonzero(found == 0):
+        found[at] = 0 if ids[at] is None else 1
+    return found

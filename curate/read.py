@@ -1,0 +1,310 @@
+"""Records in: files are surveyed once, cut into chunks, and read as polars batches of bounded size.
+
+Nothing is skipped: what cannot be read comes back as a bad record with its place, its reason and its bytes. Survey
+and read see the same records under the same numbers, whatever the cuts and the size of batches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate.csv_rows import csv_pieces, wider_cells
+from curate.errors import UsageError
+from curate.jsonl import json_pieces
+from curate.kinds import merge, type_of
+from curate.parquet import group_batches, open_parquet, parquet_kinds, parquet_pieces
+from curate.pieces import BAD_SCHEMA, Batch, Columns, Piece, hash_ids
+from curate.sources import Source, find_sources
+from curate.streams import PIECE_ROWS, Damage, explain_damage, stopped
+
+__all__ = [
+    "BAD_SCHEMA", "Batch", "Columns", "Cut", "Source", "Survey", "find_sources", "hash_ids", "read", "survey", "unite",
+]  # fmt: skip
+
+MAX_COLUMNS = 10_000  # in one file: more are data in the place of names, and a table of them would not fit anywhere
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A range of a file: the part that one chunk covers."""
+
+    start: int  # row group for Parquet, byte offset for plain JSONL, else 0
+    stop: int  # one past the last; -1 is the whole file
+    row: int  # record number of its first record, 0-based in the file
+    rows: int  # records in it, good and bad
+    broken: bool = False  # Parquet: a column beside the text cannot be decoded; all records are bad
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one full look at a file found."""
+
+    sha256: str | None  # of the stored bytes; None for remote files
+    rows: int
+    columns: dict[str, str]  # name -> kind, in order of first appearance
+    cuts: tuple[Cut, ...]
+
+
+def survey(
+    source: Source, text: str, id: str | None, *, chunk_bytes: int, max_record: int
+) -> tuple[Survey, NDArray[np.uint64]]:
+    """Look at a whole file: hash, records, kinds of columns, places to cut, and a hash of every record's id.
+
+    Kinds are those of the records whose text is sound; a bad record never widens a column. The hashes are one per
+    record, 0 where it has no usable id, and empty when `id` is None; `id` need not be there.
+    """
+    digest = None if source.remote else _sha256(source)
+    if source.format == "parquet":
+        columns, cuts, hashes = _survey_parquet(source, text, id, chunk_bytes)
+    else:
+        columns, cuts, hashes = _survey_lines(source, text, id, chunk_bytes, max_record)
+    ids = np.concatenate(hashes) if hashes and id is not None else np.empty(0, np.uint64)
+    return Survey(digest, sum(cut.rows for cut in cuts), columns, tuple(cuts)), ids
+
+
+def _sha256(source: Source) -> str:
+    try:
+        with open(source.url, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise stopped(source.file, error.strerror or str(error)) from error
+
+
+_Found = tuple[dict[str, str], list[Cut], list[NDArray[np.uint64]]]
+
+
+def _survey_lines(source: Source, text: str, id: str | None, chunk_bytes: int, max_record: int) -> _Found:
+    """Survey of JSONL and CSV: plain JSONL is cut at line ends, other files are one cut."""
+    columns: dict[str, str] = {}
+    cuts: list[Cut] = []
+    hashes: list[NDArray[np.uint64]] = []
+    divisible = source.format == "jsonl" and source.compression is None
+    start = place = row = rows = 0
+    for piece in _line_pieces(source, 0, -1, 0, text, id, max_record, chunk_bytes):
+        _widen(source, columns, piece.kinds())
+        if id is not None:
+            hashes.append(_piece_hashes(piece, id))
+        place += piece.size
+        rows += piece.count
+        if divisible and place - start >= chunk_bytes:
+            cuts.append(Cut(start, place, row, rows))
+            start, row, rows = place, row + rows, 0
+    if rows:
+        cuts.append(Cut(start, place, row, rows) if divisible else Cut(0, -1, 0, rows))
+    return columns, cuts, hashes
+
+
+def _widen(source: Source, columns: dict[str, str], kinds: dict[str, str]) -> None:
+    if source.format == "csv":
+        for name, kind in kinds.items():
+            columns[name] = wider_cells(columns.get(name, "null"), kind)
+    else:
+        merge(columns, kinds)
+    if len(columns) > MAX_COLUMNS:
+        raise UsageError(
+            f"{source.file}: more than {MAX_COLUMNS} columns",
+            hint="its records have data as keys; put them into one nested column",
+        )
+
+
+def _piece_hashes(piece: Piece, id: str) -> NDArray[np.uint64]:
+    found = np.zeros(piece.count, np.uint64)
+    if len(piece.rows):
+        found[np.asarray(piece.rows) - piece.first] = hash_ids(piece.ids(id)[0])
+    return found
+
+
+def _survey_parquet(source: Source, text: str, id: str | None, chunk_bytes: int) -> _Found:
+    """Survey of Parquet: the footer, and every column but the text decoded to find damage and ids."""
+    try:
+        with open_parquet(source) as file:
+            columns = parquet_kinds(source, file, text)
+            others = [name for name in columns if name != text]
+            usable = columns.get(id or "") in ("string", "int", "null")
+            sizes: list[tuple[int, int, bool]] = []
+            hashes: list[NDArray[np.uint64]] = []
+            for group in range(file.metadata.num_row_groups):
+                meta = file.metadata.row_group(group)
+                ids = np.zeros(meta.num_rows, np.uint64)
+                broken = not _look(source, file, group, others, id if usable else None, ids)
+                sizes.append((meta.num_rows, meta.total_byte_size, broken))
+                if id is not None:
+                    hashes.append(ids)
+            return columns, _cut_groups(sizes, chunk_bytes), hashes
+    except Damage:
+        return {}, [Cut(0, -1, 0, 1)], [np.zeros(1, np.uint64)]
+
+
+def _look(
+    source: Source, file: object, group: int, names: Sequence[str], id: str | None, ids: NDArray[np.uint64]
+) -> bool:
+    """Decode columns of a row group and fill in the hashes of its ids; False when it is damaged."""
+    from curate.parquet import ParquetPiece
+
+    done = 0
+    try:
+        for batch in group_batches(file, group, names) if names else ():
+            if done + batch.num_rows > len(ids):
+                break
+            if id is not None:
+                piece = ParquetPiece(0, batch.num_rows, 0, range(batch.num_rows), table=batch)
+                ids[done : done + batch.num_rows] = hash_ids(piece.ids(id)[0])
+            done += batch.num_rows
+    except (OSError, pa.ArrowException) as error:
+        explain_damage(source, error)  # stops the run where it is the disk that fails
+        done = -1
+    if names and done != len(ids):
+        ids[:] = 0
+        return False
+    return True
+
+
+def _cut_groups(sizes: Sequence[tuple[int, int, bool]], chunk_bytes: int) -> list[Cut]:
+    """Cuts of consecutive row groups; broken groups are never in one cut with whole ones."""
+    cuts: list[Cut] = []
+    held = 0
+    for group, (rows, size, broken) in enumerate(sizes):
+        last = cuts[-1] if cuts else None
+        if last is None or held >= chunk_bytes or last.broken != broken:
+            first = 0 if last is None else last.row + last.rows
+            cuts.append(Cut(group, group + 1, first, rows, broken))
+            held = size
+        else:
+            cuts[-1] = Cut(last.start, group + 1, last.row, last.rows + rows, broken)
+            held += size
+    return [cut for cut in cuts if cut.rows]
+
+
+def unite(surveys: Sequence[tuple[Source, Survey]], text: str, id: str | None) -> Columns:
+    """The columns of all files, each with the narrowest type that holds its values in every file.
+
+    null < bool < int < float < string; nested JSON is text; other Parquet types stay where all files agree, else they
+    are text. Raises UsageError when no file has the text column (or the id column), or when a Parquet or CSV file
+    lacks it or has it as a type that cannot be one. Files that could not be read at all are left out.
+    """
+    kinds: dict[str, str] = {}
+    for source, found in surveys:
+        if not found.columns:
+            continue
+        merge(kinds, found.columns)
+        if source.format != "jsonl":
+            _check_column(source, found, text, "text", ("string", "null"))
+            if id is not None:
+                _check_column(source, found, id, "id", ("string", "int", "null"))
+    if kinds:
+        for name, role in ((text, "text"), (id, "id")):
+            if name is not None and name not in kinds:
+                raise UsageError(f"no input file has the {role} column {name!r}", hint=_columns_hint(role, name, kinds))
+    types = {name: type_of(kind) for name, kind in kinds.items()}
+    forced = {name: pl.String() for name in (text, id) if name is not None}
+    return Columns(text, id, {**types, **forced})
+
+
+def _check_column(source: Source, found: Survey, name: str, role: str, allowed: Sequence[str]) -> None:
+    kind = found.columns.get(name)
+    if kind is None:
+        message = f"{source.file}: there is no {role} column {name!r}"
+        raise UsageError(message, hint=_columns_hint(role, name, found.columns))
+    if kind not in allowed:
+        wanted = "text" if role == "text" else "text or whole numbers"
+        raise UsageError(
+            f"{source.file}: the {role} column {name!r} must hold {wanted}, it holds {kind.removeprefix('polars:')}",
+            hint=_columns_hint(role, name, {other: k for other, k in found.columns.items() if other != name}),
+        )
+
+
+def _columns_hint(role: str, name: str, kinds: dict[str, str]) -> str:
+    names = list(kinds)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    if role == "text" and not near:
+        near = [other for other in ("content", "body", "document", "raw_content") if other in kinds]
+    suggestion = f"name it with `input: {{{role}: {near[0] if near else 'NAME'}}}`"
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"{suggestion}; columns: {listed or 'none'}"
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read(
+    source: Source,
+    cut: Cut,
+    columns: Columns,
+    *,
+    want: Sequence[str] | None = None,
+    batch_bytes: int = 16_000_000,
+    max_record: int = 16_000_000,
+) -> Iterator[Batch]:
+    """The records of a cut in order, in batches of at most `batch_bytes` of text (one record may be larger).
+
+    `want` are the input columns beside text and id, None is all. Every column has its type of `columns`, so that all
+    chunks share one schema. Which records are bad depends on none of the options but `max_record`.
+    """
+    if want is None:
+        want = [name for name in columns.types if name not in (columns.text, columns.id)]
+    pieces: Iterator[Piece]
+    if source.format == "parquet":
+        names = [name for name in (columns.id, *want) if name is not None]
+        groups = range(cut.start, max(cut.stop, cut.start))
+        pieces = parquet_pieces(
+            source, groups, cut.row, text=columns.text, names=names, max_record=max_record, broken=cut.broken
+        )
+    else:
+        text, id = columns.text, columns.id
+        pieces = _line_pieces(source, cut.start, cut.stop, cut.row, text, id, max_record, batch_bytes)
+    batches = (piece.batch(source.file, columns, want) for piece in pieces if piece.count)
+    yield from _regrouped(batches, batch_bytes)
+
+
+def _line_pieces(
+    source: Source, start: int, stop: int, row: int, text: str, id: str | None, max_record: int, size: int
+) -> Iterator[Piece]:
+    if source.format == "csv":
+        return csv_pieces(source, text=text, id=id, max_record=max_record, size=size)
+    return json_pieces(source, start, stop, row, text=text, id=id, max_record=max_record, size=size)
+
+
+def _regrouped(batches: Iterator[Batch], batch_bytes: int) -> Iterator[Batch]:
+    """Batches joined up to the limits, and split where one is above them."""
+    held: list[Batch] = []
+    size = rows = 0
+    for whole in batches:
+        for batch, more in _split(whole, batch_bytes):
+            if held and (size + more > batch_bytes or rows + batch.records.height > PIECE_ROWS):
+                yield _joined(held)
+                held, size, rows = [], 0, 0
+            held.append(batch)
+            size += more
+            rows += batch.records.height
+    if held:
+        yield _joined(held)
+
+
+def _split(batch: Batch, batch_bytes: int) -> Iterator[tuple[Batch, int]]:
+    lengths = batch.records["text"].str.len_bytes().cast(pl.Int64).to_numpy()
+    kept = int(batch.bad["raw"].bin.size().fill_null(0).sum())
+    if lengths.sum() + kept <= batch_bytes:
+        yield batch, int(lengths.sum()) + kept
+        return
+    begin = size = 0
+    bad = batch.bad
+    for at, length in enumerate(lengths.tolist()):
+        if at > begin and size + length > batch_bytes:
+            yield Batch(batch.records[begin:at], bad), size
+            begin, size, bad = at, 0, batch.bad.clear()
+        size += length
+    yield Batch(batch.records[begin:], bad), size
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(pl.concat([one.records for one in batches]), pl.concat([one.bad for one in batches]))

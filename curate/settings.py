@@ -1,0 +1,166 @@
+"""What a pipeline says beside its steps: input, output, budgets; and the step itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema, field_validator
+
+from curate.filter import Filter
+
+STEP_NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+SIZE = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$"
+SHARE = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*$"
+UNITS = {"": 1, "b": 1}
+UNITS |= {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)}
+UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)}
+
+
+def parse_size(value: object) -> int:
+    """Bytes from a whole number or a text such as "256MB" (10^6) or "64 MiB" (2^20); raises ValueError."""
+    wanted = "must be a size such as 256MB, 64 MiB or a whole number of bytes"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(wanted)
+    if isinstance(value, str):
+        match = re.match(SIZE, value)
+        if match is None or match[2].lower() not in UNITS:
+            raise ValueError(wanted)
+        number = Decimal(match[1]) * UNITS[match[2].lower()]
+    elif not math.isfinite(value):
+        raise ValueError(wanted)
+    else:
+        number = Decimal(value)
+    if number != number.to_integral_value():
+        raise ValueError("must be a whole number of bytes")
+    return int(number)
+
+
+def parse_share(value: object) -> float:
+    """A share from 0 to 1, from a number or a percentage such as "0.1%"; raises ValueError."""
+    wanted = "must be a share from 0 to 1, or a percentage such as 0.1%"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(wanted)
+    if isinstance(value, str):
+        match = re.match(SHARE, value)
+        if match is None:
+            raise ValueError(wanted)
+        share = float(Decimal(match[1]) / 100)
+    else:
+        share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(wanted)
+    return share
+
+
+def listed(value: object) -> object:
+    """One text or path as a list of one; paths as text."""
+    if isinstance(value, str | os.PathLike):
+        return (os.fspath(value),)
+    if isinstance(value, list | tuple):
+        return tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in value)
+    return value
+
+
+def path_text(value: object) -> object:
+    """A path as text."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_SIZE = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE}]}
+_SHARE = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": SHARE}]}
+Texts = Annotated[tuple[str, ...], BeforeValidator(listed), WithJsonSchema(_TEXTS)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0), WithJsonSchema(_SIZE)]
+Share = Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE)]
+
+
+class Input(BaseModel, frozen=True, extra="forbid"):
+    """Which files are read, and which of their columns is the text."""
+
+    paths: Texts = Field(default=(), description="Files or patterns, relative to the pipeline file: crawl/*.jsonl.zst.")
+    kind: Literal["text"] = Field(default="text", description="What a record is.")
+    text: str = Field(default="text", description="The column that holds the text.")
+    id: str | None = Field(
+        default=None, description="The column that names a record; null means `id` where all files have it."
+    )
+
+
+class Output(BaseModel, frozen=True, extra="forbid"):
+    """Where the run's directory goes and what is written to it."""
+
+    path: Annotated[str | None, BeforeValidator(path_text)] = Field(
+        default=None, description="The run's directory, relative to the pipeline file."
+    )
+    shard_size: Size = Field(default=256_000_000, description="Bytes of text per output file: 256MB.")
+    dropped: Literal["none", "full"] = Field(default="none", description="Whether dropped records are written whole.")
+    columns: Texts = Field(default=(), description="Scores that are added to the output records: language.label.")
+    ledger_columns: Texts | None = Field(default=None, description="Input columns the ledger repeats; null means all.")
+
+
+class Audit(BaseModel, frozen=True, extra="forbid"):
+    """The sample of records that every step judges, so that removals can be compared."""
+
+    sample: Share = Field(default=0.01, description="The share of records that is sampled: 1%.")
+
+
+class Limits(BaseModel, frozen=True, extra="forbid"):
+    """What a single record may cost."""
+
+    record: Size = Field(default=16_000_000, description="Bytes of the largest record that is read: 16MB.")
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """Everything that a pipeline says beside its steps."""
+
+    name: str = Field(default="pipeline", description="A name for reports and the dataset card.")
+    input: Input = Field(default=Input(), description="Which files are read.")
+    output: Output = Field(default=Output(), description="Where results go.")
+    max_quarantined: Share = Field(
+        default=0.001,
+        description="The share of records that may be quarantined; above it the run finishes and exits 1: 0.1%.",
+    )
+    audit: Audit = Field(default=Audit(), description="The audit sample.")
+    limits: Limits = Field(default=Limits(), description="What a single record may cost.")
+    plugins: Texts = Field(default=(), description="Python files with filters, relative to the pipeline file.")
+
+
+def step_name_problem(name: str) -> str | None:
+    """What is wrong with a step's name, or None."""
+    if re.fullmatch(STEP_NAME, name, re.ASCII) is None:
+        return f'the step name "{name}" must be words of letters, digits and _, joined by dots'
+    if name.split(".")[0] == "input":
+        return f'the step name "{name}" is taken: the ledger calls columns of the input input.NAME'
+    return None
+
+
+class Step(BaseModel, frozen=True, extra="forbid"):
+    """A filter at its place in a pipeline, with a name unique in it."""
+
+    name: str
+    filter: InstanceOf[Filter]
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        problem = step_name_problem(name)
+        if problem is not None:
+            raise ValueError(problem)
+        return name
+
+    def __repr__(self) -> str:
+        return f"Step(name={self.name!r}, filter={self.filter!r})"
+
+    def describe(self) -> str:
+        """The step as one readable line, with the options that differ from their defaults."""
+        options = ", ".join(f"{key}={value!r}" for key, value in changed_options(self.filter).items())
+        shown = f"{type(self.filter).label}({options})" if options else type(self.filter).label
+        return shown if self.name == type(self.filter).label else f"{self.name} = {shown}"
+
+
+def changed_options(filter: Filter) -> dict[str, Any]:
+    """A filter's options that differ from their defaults, as plain values."""
+    return filter.options(defaults=False)

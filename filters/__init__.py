@@ -1,0 +1,11 @@
+"""The filters that ship with curate; importing this module registers them all."""
+
+from __future__ import annotations
+
+from curate.filters.blocklist import Blocklist
+from curate.filters.exact import ExactDuplicates
+from curate.filters.language import Language
+from curate.filters.length import Length
+from curate.filters.where import Where
+
+__all__ = ["Blocklist", "ExactDuplicates", "Language", "Length", "Where"]

@@ -1,0 +1,101 @@
+"""Write curate/data/unicode.npz: what the kernels know of each code point, from one Unicode version.
+
+Python's own `unicodedata` changes between 3.11, 3.12 and 3.13, and results must not. The table is therefore made once
+(`python tools/make_unicode_tables.py`, Python 3.11, Unicode 14.0) and shipped; `tests/test_kernels.py` checks it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+
+CODE_POINTS = 0x110000
+TARGET = Path(__file__).parents[1] / "curate" / "data" / "unicode.npz"
+
+# The bits of `classes`; curate/kernels/utf8.py has the same names.
+WORD, SPACE, UNSPACED, LETTER, MARK, NOT_NFC, COMBINING = 1, 2, 4, 8, 16, 32, 64
+
+# Scripts written without spaces between words: line-break classes ID (letters), CJ and SA of UAX #14, and Tibetan,
+# whose words have no mark between them either. Ranges are blocks; only alphanumeric code points in them count.
+UNSPACED_BLOCKS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x1950, 0x19DF),  # Tai Le, New Tai Lue
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x3005, 0x3007),  # ideographic iteration mark, closing mark, zero
+    (0x3021, 0x3029),  # Hangzhou numerals
+    (0x3031, 0x3035),  # kana repeat marks
+    (0x3038, 0x303C),  # Hangzhou numerals, vertical iteration mark
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x3100, 0x312F),  # Bopomofo
+    (0x31A0, 0x31BF),  # Bopomofo
+    (0x31F0, 0x31FF),  # Katakana
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),  # Han
+    (0xA000, 0xA48F),  # Yi
+    (0xA9E0, 0xA9FF),  # Myanmar
+    (0xAA60, 0xAADF),  # Myanmar, Tai Viet
+    (0xF900, 0xFAFF),  # Han
+    (0xFF66, 0xFF9F),  # half-width Katakana
+    (0x11700, 0x1174F),  # Ahom
+    (0x1AFF0, 0x1B16F),  # Kana
+    (0x20000, 0x3FFFF),  # Han
+)
+
+
+def second_parts() -> set[str]:
+    """The characters that NFC may join to the one before: the quick check's "maybe"."""
+    found = {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}  # Hangul vowels and finals
+    for code in range(CODE_POINTS):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            pair = "".join(chr(int(part, 16)) for part in parts)
+            if unicodedata.normalize("NFC", pair) == chr(code):
+                found.add(pair[1])
+    return found
+
+
+def make() -> dict[str, np.ndarray]:
+    """The three tables, indexed by code point: class bits, canonical combining class, what to add to fold the case."""
+    classes = np.zeros(CODE_POINTS, np.uint8)
+    combining = np.zeros(CODE_POINTS, np.uint8)
+    folds = np.zeros(CODE_POINTS, np.int32)
+    maybe = second_parts()
+    for code in range(CODE_POINTS):
+        if 0xD800 <= code <= 0xDFFF:  # surrogates never occur in UTF-8
+            continue
+        char = chr(code)
+        folded = char.casefold()
+        folds[code] = ord(folded) - code if len(folded) == 1 else 0
+        combining[code] = unicodedata.combining(char)
+        bits = 0
+        if char.isalnum() or char == "_":
+            bits |= WORD
+            if any(first <= code <= last for first, last in UNSPACED_BLOCKS):
+                bits |= UNSPACED
+        if char.isspace():
+            bits |= SPACE
+        if char.isalpha():
+            bits |= LETTER
+        if unicodedata.category(char).startswith("M"):
+            bits |= MARK
+        if char in maybe or unicodedata.normalize("NFC", char) != char:
+            bits |= NOT_NFC
+        if combining[code]:
+            bits |= COMBINING
+        classes[code] = bits
+    return {"classes": classes, "combining": cut(combining), "folds": cut(folds)}
+
+
+def cut(table: np.ndarray) -> np.ndarray:
+    """The table up to its last value that is not zero."""
+    return table[: int(table.nonzero()[0][-1]) + 1]
+
+
+if __name__ == "__main__":
+    np.savez_compressed(TARGET, unicode_version=np.array(unicodedata.unidata_version), **make())
+    print(f"{TARGET.name}: Unicode {unicodedata.unidata_version}, {TARGET.stat().st_size:,} bytes")
