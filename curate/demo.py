@@ -16,8 +16,9 @@ __all__ = ["Demo", "Fault", "Planted", "Tally", "run_demo", "write_corpus"]
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo: what was planted, the run over it, and the table of both."""
+    """A finished demo: its folder, what was planted, the run over it, and the table of both."""
 
+    folder: Path
     planted: Planted
     run: Run
     table: tuple[Tally, ...]
@@ -50,7 +51,7 @@ class Demo:
         for line in self.table:
             style = None if line.found == line.planted else "bold red"
             table.add_row(line.kind, line.fate, f"{line.planted:,}", f"{line.found:,}", style=style)
-        output = clean(str(self.run.root))
+        output = clean(str(self.folder / "clean"))
         screen = console()
         screen.print(table)
         screen.print()
@@ -69,4 +70,4 @@ def run_demo(folder: Path, documents: int = 2000, *, seed: int = 1, watch: Watch
     pipeline = Pipeline.load("quickstart", overrides=planted.overrides)
     paths = [f"corpus/{name}" for name in planted.files]
     run = pipeline.run(paths, folder / "clean", base=folder, fresh=True, watch=watch)
-    return Demo(planted, run, tuple(planted.compare(run.ledger, run.quarantine)))
+    return Demo(folder, planted, run, tuple(planted.compare(run.ledger, run.quarantine)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,10 +89,11 @@ class Planted:
     @property
     def overrides(self) -> list[str]:
         """What the quickstart pipeline must be told about this corpus: its blocked domains and its broken records."""
+        domains = json.dumps(str(self.folder.resolve() / BLOCKED_DOMAINS_FILE), ensure_ascii=False)  # quoted, as YAML
         quarantined = sum(self.expected(fault.kind) == QUARANTINE for fault in self.faults)
         share = quarantined / (len(self.clean) + len(self.faults))
         return [
-            f"steps.blocklist.domains={self.folder.resolve() / BLOCKED_DOMAINS_FILE}",
+            f"steps.blocklist.domains={domains}",
             "steps.blocklist.url_column=url",
             f"max_quarantined={math.ceil(100 * share)}%",
         ]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.plan import Planned
     from curate.read import Source, Survey
-    from curate.run import Run, Watch
+    from curate.job import Watch
+    from curate.run import Run
 
 Row = dict[str, Any]
 
@@ -159,7 +160,7 @@ def text_bytes(surveys: Sequence[tuple[Source, Survey]], trial: Trial) -> int:
     import polars as pl
 
     by_file = trial.run.ledger.group_by("file").agg(pl.len(), pl.col("bytes").sum()).collect()
-    means = {file: size / records for file, records, size in by_file.iter_rows()}
+    means: dict[str, float] = {file: size / records for file, records, size in by_file.iter_rows()}
     mean = trial.text_bytes / trial.records if trial.records else 0.0
     return round(sum(survey.rows * means.get(source.file, mean) for source, survey in surveys))
 

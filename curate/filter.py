@@ -184,6 +184,13 @@ class CorpusFilter(Filter):
         return {}
 
 
+def as_tuples(value: Any) -> Any:
+    """A value with its lists made tuples, which strict validation asks of what a `before` validator returns."""
+    if isinstance(value, list | tuple):
+        return tuple(as_tuples(one) for one in value)
+    return {key: as_tuples(one) for key, one in value.items()} if isinstance(value, Mapping) else value
+
+
 def is_threshold(field: FieldInfo) -> bool:
     """Whether an option was declared with `threshold()`."""
     extra = field.json_schema_extra

@@ -12,28 +12,61 @@ import os
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.console import clean, human_bytes, percent, plural
 from curate.errors import UsageError
-from curate.look import Look, Proposal, look_at, study
+from curate.look import (
+    Figures,
+    Look,
+    Sample,
+    choose_id,
+    choose_text,
+    id_candidates,
+    look_at,
+    read_sample,
+    shown,
+    study,
+    unite_columns,
+)
 
 if TYPE_CHECKING:
-    from curate.look import Figures
-    from curate.pipeline import Pipeline
+    from curate.read import Columns
 
 WIDTH = 100  # of comments
-MAX_NAME = 60  # characters of a column or file name in a comment
-MAX_COLUMNS = 12  # named in notes
-MIN_CHARS = 20  # the highest limit that is proposed unseen: shorter texts are headings and captions at most
-MAX_CHARS = 1_000_000  # the lowest limit that is proposed unseen: a long book
+MAX_LISTED = 12  # columns or languages in one list
+MIN_CHARS = 20  # the highest lower limit: shorter texts are headings and captions at most
+MAX_CHARS = 1_000_000  # the lowest upper limit: a long book
 MAX_QUARANTINED = 0.001
-MANY_QUARANTINED = 0.0005  # from this share in the sample on, the budget is raised
 SEEN_LANGUAGE = 0.01  # share from which a language is named in the `keep` line
-SMALL = 10_000  # records; below it the audit sample is a tenth
-PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+FEW = 10_000  # records; below it the audit sample is a tenth
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*|\.{0,2}/[A-Za-z0-9_./-]*")
 NOT_PLAIN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Everything that the written pipeline says, with the reasons."""
+
+    paths: Sequence[str]
+    output: str
+    text: str
+    why_text: str
+    id: str | None
+    why_id: str
+    look: Look
+    sample: Sample
+    figures: Figures
+    unreadable: int  # of the sample, with the records that have no id
+    clashes: Mapping[str, str] = field(default_factory=dict)  # step -> an input column with the name of its score
+    remarks: Sequence[str] = ()
+
+    @property
+    def unreadable_share(self) -> float:
+        """Of the sample's records."""
+        return self.unreadable / self.sample.size
 
 
 def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
@@ -43,24 +76,49 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     the data cannot be read, has no text column or is of a kind that is not supported yet.
     """
     look = look_at(data, Path.cwd())
-    found = study(look)
     paths = [path_from(path, base) for path in data]
-    output = output_folder(data, base)
-    text = "\n".join(_lines(look, found, paths, output)) + "\n"
-    _check(text, base, paths, found)
-    return text, list(_notes(look, found))
+    text, why_text, remarks = choose_text(look)
+    candidates = id_candidates(look, text)
+    sample = read_sample(look, text, candidates)
+    if not sample.records.height:
+        reasons = ", ".join(shown(reason) for reason in list(sample.errors)[:3])
+        raise UsageError(f"none of {plural(sample.size, 'record')} can be read: {reasons or 'the files are empty'}")
+    id, why_id, missing = choose_id(look, sample, candidates)
+    columns = unite_columns(look, text, id)
+    found = Proposal(
+        paths, output_folder(data, base), text, why_text, id, why_id, look, sample, study(sample),
+        sample.unreadable + missing, clashes(columns), remarks,
+    )  # fmt: skip
+    written = "\n".join(_lines(found)) + "\n"
+    _check(written, base, found, columns)
+    return written, list(_notes(found))
 
 
-def _check(text: str, base: Path, paths: Sequence[str], found: Proposal) -> Pipeline:
-    """Parse what was written and compare it with what was meant; a difference is a defect of this module."""
+def clashes(columns: Columns) -> dict[str, str]:
+    """The proposed steps that cannot run over these columns: a score of theirs has the name of an input column."""
+    from curate.filters import ExactDuplicates, Language, Length
+
+    inputs = set(columns.types) - {columns.text, columns.id}
+    made: dict[str, Sequence[str]] = {
+        "length": list(Length.scores),
+        "language": list(Language.scores),
+        "exact_duplicates": list(ExactDuplicates.model_validate({}).decides()),
+    }
+    taken = {step: [name for name in scores if name in inputs] for step, scores in made.items()}
+    return {step: names[0] for step, names in taken.items() if names}
+
+
+def _check(written: str, base: Path, found: Proposal, columns: Columns) -> None:
+    """Parse what was written, compare it with what was meant and plan its steps; a difference is a defect of ours."""
     from curate.pipeline import Pipeline
+    from curate.plan import plan_steps
 
-    pipeline = Pipeline.parse(text, base=base, source="the proposed pipeline")
+    pipeline = Pipeline.parse(written, base=base, source="the proposed pipeline")
     read = (list(pipeline.input.paths), pipeline.input.text, pipeline.input.id)
-    meant = (list(paths), found.text, found.id)
+    meant = (list(found.paths), found.text, found.id)
     if read != meant:
         raise AssertionError(f"the proposed pipeline reads {read}, meant was {meant}")
-    return pipeline
+    plan_steps(pipeline, columns)
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
@@ -82,7 +140,7 @@ def path_from(path: str, base: Path) -> str:
 
 
 def output_folder(data: Sequence[str], base: Path) -> str:
-    """Where the run goes: `curated/` beside the pipeline, but never inside a folder that is read, nor among strangers."""
+    """Where the run goes: `curated/` beside the pipeline, but not inside a folder that is read or among other files."""
     from curate.store import is_run
 
     parent = Path(os.path.abspath(base))
@@ -104,7 +162,7 @@ def output_folder(data: Sequence[str], base: Path) -> str:
 
 def scalar(text: str) -> str:
     """A text as a YAML scalar that reads back as this text: plain where that is certain, else in double quotes."""
-    if PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN and "://" not in text and text.strip("./-") != "":
+    if PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN:
         return text
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(char if char.isprintable() else _escape(char) for char in quoted)
@@ -114,219 +172,217 @@ def _escape(char: str) -> str:
     return f"\\u{ord(char):04X}" if ord(char) < 0x10000 else f"\\U{ord(char):08X}"
 
 
-def shown(name: str) -> str:
-    """A name from the data, safe in a comment and in the terminal: one line, no controls, not too long."""
-    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in clean(name))
-    return safe if len(safe) <= MAX_NAME else safe[: MAX_NAME - 3] + "..."
-
-
 def comment(text: str, indent: int = 0) -> Iterator[str]:
     """Text as wrapped comment lines."""
     lead = " " * indent + "# "
-    yield from textwrap.wrap(
-        text, WIDTH, initial_indent=lead, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
-    )
+    yield from _wrapped(text, WIDTH, lead, lead)
 
 
-def _lines(look: Look, found: Proposal, paths: Sequence[str], output: str) -> Iterator[str]:
+def _wrapped(text: str, width: int, first: str, other: str) -> Iterator[str]:
+    """Lines of at most `width` characters; a number is never parted from its percent sign."""
+    joined = re.sub(r"(?<=\d) %", "\u00a0%", text)
+    for line in textwrap.wrap(
+        joined, width, initial_indent=first, subsequent_indent=other, break_long_words=False, break_on_hyphens=False
+    ):
+        yield line.replace("\u00a0%", " %")
+
+
+def _lines(found: Proposal) -> Iterator[str]:
     """The pipeline, line by line."""
-    figures = found.figures
-    saw = f"{look.records:,} records of {plural(look.files, 'file')}"
-    sampled = saw if look.files_read == look.files else f"{saw} (read in {look.files_read:,} of them)"
-    yield from comment(f"A first pipeline, written by `curate init` after a look at {sampled}.")
-    yield from comment("All figures below are of that sample. `curate run` runs this file; edit it as you learn more.")
-    yield f"name: {scalar(_name(paths))}"
+    look, sample = found.look, found.sample
+    saw = f"{sample.size:,} records of {plural(len(look.sources), 'file')}"
+    if len(look.read) < len(look.sources):
+        saw += f" (read in {len(look.read):,} of them)"
+    yield from comment(
+        f"A first pipeline, written by `curate init` after a look at {saw}. All figures are of that look."
+    )
+    yield f"name: {scalar(_name(found.paths))}"
     yield ""
-    yield from _input(look, found, paths)
+    yield from _input(found)
     yield ""
     yield "steps:"
-    yield from comment("Steps run from top to bottom; a document that one drops is not looked at by the next.", 2)
+    yield from comment("They run from top to bottom; a document that one drops is not looked at by the next.", 2)
+    for step in (_length, _language, _duplicates):
+        yield ""
+        yield from step(found)
     yield ""
-    yield from _length(figures, found)
+    yield from _output(found)
     yield ""
-    yield from _language(figures, found)
+    yield from _budget(found)
     yield ""
-    yield from _duplicates(figures, found)
-    yield ""
-    yield from _output(found, output)
-    yield ""
-    yield from _budget(look, figures)
-    yield ""
-    small = look.whole and look.records < SMALL
-    yield from comment(
-        "This share of the records is judged by every step, even after one has dropped it, so that the report can "
-        "tell what each step alone removes." + (" It is large because the data are few." if small else "")
-    )
-    yield f"audit: {{sample: {'10%' if small else '1%'}}}"
+    yield from _audit(sample)
 
 
 def _name(paths: Sequence[str]) -> str:
     """A name from the first path: its last part that is no pattern, without endings."""
     parts = [part for part in re.split(r"[/\\]", paths[0]) if part.strip(".") and not re.search(r"[*?\[\]:]", part)]
-    stem = parts[-1].partition(".")[0] or parts[-1] if parts else "corpus"
-    return shown(stem)
+    if not parts:
+        return "corpus"
+    return shown(parts[-1].partition(".")[0] or parts[-1])
 
 
-def _input(look: Look, found: Proposal, paths: Sequence[str]) -> Iterator[str]:
+def _input(found: Proposal) -> Iterator[str]:
+    strings = [name for name, kind in found.look.columns.items() if kind == "string" and name != found.text]
+    others = f" Other columns of strings: {_listed([shown(name) for name in strings])}." if strings else ""
     yield "input:"
     yield from comment("Files, folders or patterns; relative ones start at the folder of this file.", 2)
-    yield f"  paths: [{', '.join(scalar(path) for path in paths)}]"
-    others = [shown(name) for name in found.text_columns if name != found.text]
-    more = f" Other columns of text: {_listed(others)}." if others else ""
-    yield from comment(f"The column that holds the text; it was chosen {found.why_text}.{more}", 2)
+    yield f"  paths: [{', '.join(scalar(path) for path in found.paths)}]"
+    yield from comment(f"The column that holds the text, chosen {found.why_text}.{others}", 2)
     yield f"  text: {scalar(found.text)}"
-    yield from comment(found.why_id, 2)
-    yield f"  id: {scalar(found.id)}" if found.id is not None else "  # id: NAME"
+    if found.id is None:
+        yield from comment(f"{found.why_id[0].upper()}{found.why_id[1:]}.", 2)
+        yield "  # id: COLUMN"
+    else:
+        yield from comment(f"The column that names a record; {found.why_id}.", 2)
+        yield f"  id: {scalar(found.id)}"
 
 
-def _listed(names: Sequence[str], most: int = MAX_COLUMNS) -> str:
+def _listed(names: Sequence[str], most: int = MAX_LISTED) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def _step(line: str, clash: str | None) -> Iterator[str]:
+def _step(line: str, step: str, found: Proposal) -> Iterator[str]:
     """A step, or its line as a comment where a score of it has the name of an input column."""
-    if clash is None:
+    if step not in found.clashes:
         yield f"  - {line}"
         return
     yield from comment(
-        f"Left out: the data have a column {shown(clash)!r}, and this step would make a score of that name. "
-        "Rename the column to use the step.",
+        f"Left out: the data have a column {shown(found.clashes[step])}, and this step makes a score of that name. To "
+        "use it, give the column another name.",
         2,
     )
     yield f"  # - {line}"
 
 
-def _length(figures: Figures, found: Proposal) -> Iterator[str]:
+def _length(found: Proposal) -> Iterator[str]:
+    figures = found.figures
     low, high = length_limits(figures)
-    quantiles = figures.chars
+    chars = figures.chars
     gone = sum(1 for size in figures.lengths if size < low or size > high)
     yield from comment(
-        f"Fragments and oversized documents, in characters. In the sample 1 % of the texts have fewer than "
-        f"{quantiles[1]:,}, half have fewer than {quantiles[50]:,}, 1 % more than {quantiles[99]:,}; the longest has "
-        f"{quantiles[100]:,}. Limits are cautious: they drop {gone:,} of {len(figures.lengths):,} texts.",
+        f"Fragments and oversized texts, by characters. Of the texts 1 % have fewer than {chars[1]:,}, half have fewer "
+        f"than {chars[50]:,}, 1 % more than {chars[99]:,}; the longest has {chars[100]:,}. These cautious limits drop "
+        f"{gone:,} of {len(figures.lengths):,}.",
         2,
     )
-    yield from _step(f"length: {{min_chars: {low}, max_chars: {high}}}", found.clashes.get("length"))
+    yield from _step(f"length: {{min_chars: {low}, max_chars: {high}}}", "length", found)
 
 
 def length_limits(figures: Figures) -> tuple[int, int]:
-    """Limits that lose next to nothing: at most what 1 % of the texts fall short of, and above the longest seen."""
-    low = min(MIN_CHARS, max(1, figures.chars[1]))
-    return low, max(MAX_CHARS, round_up(2 * figures.chars[100]))
+    """Limits that lose next to nothing: at most what 1 % of the texts fall short of, and far above the longest."""
+    return min(MIN_CHARS, max(1, figures.low)), max(MAX_CHARS, round_up(2 * figures.chars[100]))
 
 
 def round_up(number: int) -> int:
     """The next number of the form 1, 2 or 5 times a power of ten."""
-    if number <= 1:
-        return 1
-    power = 10 ** int(math.log10(number))
-    return next(step * power for step in (1, 2, 5, 10, 20) if step * power >= number)
+    power: int = 10 ** (len(str(max(1, number))) - 1)
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= number)
 
 
-def _language(figures: Figures, found: Proposal) -> Iterator[str]:
-    seen = ", ".join(f"{label} {percent(share)}" for label, share in list(figures.languages.items())[:MAX_COLUMNS])
-    more = len(figures.languages) - MAX_COLUMNS
-    yield from comment(
-        f"The language of every text (score language.label); without `keep` it drops nothing. In the sample: {seen}"
-        + (f" and {plural(more, 'other')}." if more > 0 else "."),
-        2,
-    )
-    yield from _step("language", found.clashes.get("language"))
-    common = [label for label, share in figures.languages.items() if share >= SEEN_LANGUAGE]
-    if common:
-        yield from comment("To keep only the languages that you want, replace the line above by this one:", 2)
+def _language(found: Proposal) -> Iterator[str]:
+    languages = found.figures.languages
+    seen = _listed([f"{label} {percent(share)}" for label, share in languages.items()])
+    yield from comment(f"The language of every text, as a score: without `keep` nothing is dropped. Seen: {seen}.", 2)
+    yield from _step("language", "language", found)
+    common = [label for label, share in languages.items() if share >= SEEN_LANGUAGE and label != "und"]
+    if common and "language" not in found.clashes:
+        yield from comment("To keep only the languages that you want, put this line in its place:", 2)
         yield f"  # - language: {{keep: [{', '.join(scalar(label) for label in common)}]}}"
 
 
-def _duplicates(figures: Figures, found: Proposal) -> Iterator[str]:
-    repeats = figures.repeats
+def _duplicates(found: Proposal) -> Iterator[str]:
+    repeats, texts = found.figures.repeats, len(found.figures.lengths)
     yield from comment(
-        "The same text again, whatever its case and white space; the first copy stays. In the sample "
-        f"{repeats:,} of {len(figures.lengths):,} texts repeat an earlier one ({percent(figures.repeat_share)}); "
-        "a whole corpus has more.",
+        f"The same text again, whatever its case and white space; the first stays. Here {repeats:,} of {texts:,} "
+        f"repeat an earlier one ({percent(repeats / texts)})"
+        + ("." if found.sample.whole else "; a whole corpus repeats more than a sample of it."),
         2,
     )
-    yield from _step("exact_duplicates", found.clashes.get("exact_duplicates"))
+    yield from _step("exact_duplicates", "exact_duplicates", found)
 
 
-def _output(found: Proposal, output: str) -> Iterator[str]:
+def _output(found: Proposal) -> Iterator[str]:
     yield "output:"
     yield from comment("The run's folder: dataset/ to publish, audit/ to keep private.", 2)
-    yield f"  path: {scalar(output)}"
-    if "language" not in found.clashes and "language.label" not in found.columns:
-        yield from comment("Scores that are added to the cleaned records, beside their own columns.", 2)
+    yield f"  path: {scalar(found.output)}"
+    if "language" not in found.clashes and "language.label" not in found.look.columns:
+        yield from comment("Scores that the cleaned records get beside their own columns.", 2)
         yield "  columns: [language.label]"
 
 
-def _budget(look: Look, figures: Figures) -> Iterator[str]:
-    share = figures.unreadable_share
-    if not figures.unreadable:
+def _budget(found: Proposal) -> Iterator[str]:
+    if found.unreadable:
+        reason = next(iter(found.sample.errors.items()), ("no id", found.unreadable))
         yield from comment(
-            "If more than this share of the records cannot be read, the run still finishes, and ends with exit code 1. "
-            "In the sample all could be read."
+            f"Here {found.unreadable:,} of {found.sample.size:,} records cannot be read "
+            f"({percent(found.unreadable_share)}), most often: {shown(reason[0])} ({reason[1]:,}). They go to "
+            "audit/quarantine/. If they are more than the share below, the run finishes and ends with exit code 1; it "
+            "allows for what was seen, so lower it once the data are mended."
         )
     else:
-        reason, number = next(iter(look.errors.items()))
         yield from comment(
-            f"In the sample {figures.unreadable:,} of {look.records:,} records cannot be read ({percent(share)}), "
-            f"mostly for this reason: {shown(reason)} ({number:,}). They go to audit/quarantine/. If more than the share "
-            "below cannot be read, the run still finishes, and ends with exit code 1. Mend the input to lower it."
+            "If more than this share of the records cannot be read, the run finishes and ends with exit code 1. Here "
+            "all can be read."
         )
-    yield f"max_quarantined: {budget(share)}"
+    yield f"max_quarantined: {budget(found.unreadable_share)}"
 
 
 def budget(share: float) -> str:
-    """The share of unreadable records that is allowed: a tenth of a percent, else twice what was seen, rounded up."""
-    if share < MANY_QUARANTINED:
-        return f"{MAX_QUARANTINED * 100:g}%"
-    return f"{min(100.0, math.ceil(share * 2 * 1000) / 10):g}%"
+    """The share of unreadable records that is allowed: 0.1 %, or twice what was seen, in tenths of a percent."""
+    return f"{max(MAX_QUARANTINED * 100, min(100.0, math.ceil(share * 2000) / 10)):g}%"
+
+
+def _audit(sample: Sample) -> Iterator[str]:
+    few = sample.whole and sample.size < FEW
+    yield from comment(
+        "This share of the records is judged by every step, also after one has dropped it, so that the report can tell "
+        "what each step alone removes." + (" It is large here because the records are few." if few else "")
+    )
+    yield f"audit: {{sample: {'10%' if few else '1%'}}}"
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------
 
 
-def _notes(look: Look, found: Proposal) -> Iterator[str]:
+def _notes(found: Proposal) -> Iterator[str]:
     """What was seen, for the terminal."""
-    figures = found.figures
+    look, sample, figures = found.look, found.sample, found.figures
+    texts = len(figures.lengths)
     formats = ", ".join(f"{number:,} {name}" for name, number in look.formats.items())
-    read = "" if look.files_read == look.files else f", {look.files_read:,} of them read"
-    whole = "all records" if look.whole else "the first records of each"
-    yield from _note("files", f"{look.files:,} ({formats}; {human_bytes(look.size)}){read}")
-    yield from _note("looked at", f"{look.records:,} records: {whole}")
-    columns = [f"{shown(name)} {kind}" for name, kind in look.columns.items()]
-    yield from _note("columns", _listed(columns))
-    yield from _note("text", f"{shown(found.text)}, chosen {found.why_text}; {percent(figures.empty_share)} empty")
-    yield from _note("id", found.why_id)
+    read = "" if len(look.read) == len(look.sources) else f"; {len(look.read):,} of them were read"
+    yield from _note("files", f"{formats}, {human_bytes(look.size)}{read}")
+    part = "all there are" if sample.whole else "the first ones of each file that was read"
+    yield from _note("records", f"{sample.size:,}, {part}")
+    yield from _note("columns", _listed([f"{shown(name)} ({_kind(kind)})" for name, kind in look.columns.items()]))
+    yield from _note("text", f"{shown(found.text)}, chosen {found.why_text}")
+    yield from _note("id", found.why_id if found.id is None else f"{shown(found.id)}; {found.why_id}")
     yield from _note("characters", _quantiles(figures.chars))
     yield from _note("words", _quantiles(figures.words))
-    languages = [f"{label} {percent(share)}" for label, share in figures.languages.items()]
-    yield from _note("languages", _listed(languages))
-    yield from _note("duplicates", f"{figures.repeats:,} texts repeat an earlier one ({percent(figures.repeat_share)})")
-    if figures.unreadable:
-        reasons = _listed([f"{shown(reason)} ({number:,})" for reason, number in look.errors.items()], 5)
-        yield from _note("unreadable", f"{figures.unreadable:,} ({percent(figures.unreadable_share)}): {reasons}")
-    else:
-        yield from _note("unreadable", "none")
+    yield from _note("empty", f"{figures.blank:,} texts ({percent(figures.blank / texts)})")
+    yield from _note("languages", _listed([f"{label} {percent(share)}" for label, share in figures.languages.items()]))
+    yield from _note(
+        "duplicates", f"{figures.repeats:,} texts repeat an earlier one ({percent(figures.repeats / texts)})"
+    )
+    reasons = [f"{shown(reason)} ({number:,})" for reason, number in sample.errors.items()]
+    unreadable = f"{found.unreadable:,} ({percent(found.unreadable_share)}): {_listed(reasons, 5) or 'no id'}"
+    yield from _note("unreadable", unreadable if found.unreadable else "none")
     for step, column in found.clashes.items():
-        yield from _note("left out", f"step {step}: the data have a column {shown(column)!r}, as one of its scores")
-    for line in found.remarks:
-        yield from _note("note", line)
+        yield from _note(
+            "left out", f"step {step}: the data have a column {shown(column)}, the name of one of its scores"
+        )
+    for remark in found.remarks:
+        yield from _note("note", remark)
+
+
+def _kind(kind: str) -> str:
+    return shown(kind.removeprefix("polars:"))
 
 
 def _note(name: str, text: str) -> Iterator[str]:
-    yield from textwrap.wrap(
-        text,
-        79,
-        initial_indent=f"{name:<12}",
-        subsequent_indent=" " * 12,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    yield from _wrapped(text, 79, f"{name:<12}", " " * 12)
 
 
 def _quantiles(values: Mapping[int, int]) -> str:
-    return ", ".join(
-        f"{'least' if at == 0 else 'median' if at == 50 else 'most' if at == 100 else f'{at} %'} {value:,}"
-        for at, value in values.items()
-    )
+    names = {0: "least", 50: "median", 100: "most"}
+    return ", ".join(f"{names.get(at, f'{at} %')} {value:,}" for at, value in values.items())

@@ -34,7 +34,7 @@ def merge(known: dict[str, str], more: Mapping[str, str]) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of one value that JSON gave; integers beyond 64 bits with sign are floats, as orjson reads larger ones."""
+    """The kind of one value that JSON gave; integers beyond int64 are floats, as orjson reads larger ones."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -73,14 +73,17 @@ def _parse(node: ast.expr) -> pl.DataType:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         values = [_value(argument) for argument in node.args]
         options = {word.arg: _value(word.value) for word in node.keywords if word.arg}
-        return _class(node.func.id)(*values, **options)
+        made: pl.DataType = _class(node.func.id)(*values, **options)
+        return made
     assert isinstance(node, ast.Name), "not the notation of a polars type"
-    return _class(node.id)()
+    plain: pl.DataType = _class(node.id)()
+    return plain
 
 
 def _class(name: str) -> Any:
     found = getattr(pl, name)
-    assert isinstance(found, type) and issubclass(found, pl.DataType), f"{name} is no polars type"
+    assert isinstance(found, type), f"{name} is no polars type"
+    assert issubclass(found, pl.DataType), f"{name} is no polars type"
     return found
 
 

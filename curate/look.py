@@ -1,16 +1,15 @@
-"""A look at data that nobody has described yet: which columns there are, which one is the text, what the texts are like.
+"""A look at data that nobody has described yet: its columns, which one is the text, what the texts are like.
 
-Only a sample is read: the first records of files (and of Parquet row groups) that are spread over the input. What cannot
-be read is counted, as a run would count it.
+Only a sample is read: the first records of files (and of Parquet row groups) that are spread over the input. What
+cannot be read is counted, as a run would count it.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import polars as pl
 
 from curate.console import clean
 from curate.errors import UsageError
-from curate.kinds import merge, type_of
+from curate.kinds import merge
 from curate.read import Columns, Cut, Source, Survey, find_sources, read, unite
 
 MAX_RECORDS = 10_000
@@ -34,8 +33,8 @@ MIN_FILLED = 0.1  # share of records in which a text column must hold text to be
 QUANTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 TEXT_NAMES = (
-    "text", "content", "body", "document", "raw_content", "raw_text", "plain_text", "page_content", "article", "maintext",
-    "markdown", "passage", "paragraph", "sentence", "story", "post", "comment", "review",
+    "text", "content", "body", "document", "raw_content", "raw_text", "plain_text", "page_content", "article",
+    "maintext", "markdown", "passage", "paragraph", "sentence", "story", "post", "comment", "review",
 )  # fmt: skip
 ID_NAMES = (
     "id", "doc_id", "document_id", "docid", "record_id", "uuid", "guid", "_id", "page_id", "warc_record_id",
@@ -105,18 +104,6 @@ class Figures:
     blank: int
     languages: Mapping[str, float]  # label -> share, most frequent first
     repeats: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The columns that a pipeline should read, and why."""
-
-    text: str
-    why_text: str
-    id: str | None
-    why_id: str
-    missing_ids: int
-    remarks: Sequence[str] = field(default=())
 
 
 def look_at(data: Sequence[str], base: Path) -> Look:
@@ -266,28 +253,36 @@ def id_candidates(look: Look, text: str) -> list[str]:
     return [name for name in named if all(columns.get(name) in ("string", "int") for columns in files)]
 
 
+def unite_columns(look: Look, text: str, id: str | None) -> Columns:
+    """The columns as a run would unite them; raises UsageError where a run over these files would."""
+    as_text = [
+        (source, replace(survey, columns=survey.columns | {text: "string"}))
+        if survey.columns.get(text) == "polars:Binary"
+        else (source, survey)
+        for source, survey in look.found
+    ]
+    return unite(as_text, text, id)
+
+
 def choose_id(look: Look, sample: Sample, candidates: Sequence[str]) -> tuple[str | None, str, int]:
     """The column that names a record, why, and how many records of the sample have no value in it."""
-    good = sample.records
     for name in candidates:
-        values = good[f"input.{name}"]
+        values = sample.records[f"input.{name}"]
         if values.null_count() == 0 and values.n_unique() == len(values) and not (values == "").any():
-            return name, "its values name every record of the sample once", 0
+            return name, "its values name every record once", 0
     files = [survey.columns for _, survey in look.found if survey.columns]
-    if "id" in candidates:
-        values = good["input.id"]
+    if "id" in candidates:  # a run would take it even if the pipeline did not ask for it
+        values = sample.records["input.id"]
         missing = values.null_count()
         repeats = len(values) - missing - values.drop_nulls().n_unique()
-        why = f"by its name; {repeats:,} of its values repeat an earlier one (a second x becomes x~2)"
-        if missing:
-            why += f", and {missing:,} records have none: they cannot be read"
-        return "id", why, missing
+        lost = f"; {missing:,} records have none, which counts as unreadable" if missing else ""
+        return "id", f"{repeats:,} of its values repeat an earlier one (a second x becomes x~2){lost}", missing
     if files and all("id" in columns for columns in files):
         raise UsageError(
             f"the column id holds {look.columns['id'].removeprefix('polars:')}, and ids must be text or whole numbers",
             hint="rename the column, or write a pipeline with `input: {id: COLUMN}`",
         )
-    return None, "no column names every record once, so an id is made of file and row: file#row", 0
+    return None, "no column names every record once, so that ids are made of file and row: file#row", 0
 
 
 # --- the sample -------------------------------------------------------------------------------------------------------
@@ -296,20 +291,23 @@ def choose_id(look: Look, sample: Sample, candidates: Sequence[str]) -> tuple[st
 def read_sample(look: Look, text: str, extra: Sequence[str]) -> Sample:
     """Read up to 10,000 records as a run would, `extra` columns as text beside the text, spread over the files."""
     columns = Columns(text, None, {text: pl.String(), **{name: pl.String() for name in extra}})
-    share = -(-MAX_RECORDS // max(1, len(look.read)))
-    bytes_share = MAX_BYTES // max(1, len(look.read))
     frames: list[pl.DataFrame] = []
     errors: Counter[str] = Counter()
     whole = len(look.read) == len(look.sources)
-    for source in look.read:
+    left, waiting = MAX_RECORDS, len(look.read)
+    for source in sorted(look.read, key=lambda source: source.size):  # what small files do not use goes to large ones
         cuts = list(_cuts(source))
         some = spread(cuts, GROUPS)
+        most = -(-max(1, left // waiting) // max(1, len(some)))
         whole &= len(some) == len(cuts)
         for cut in some:
-            ended, records, reasons = _head(source, cut, columns, extra, -(-share // len(some)), bytes_share // len(some))
+            bytes_share = MAX_BYTES // len(look.read) // len(some)
+            ended, records, reasons = _head(source, cut, columns, extra, most, bytes_share)
             whole &= ended
             frames += records
             errors.update(reasons)
+            left -= sum(frame.height for frame in records) + reasons.total()
+        waiting -= 1
     empty = pl.DataFrame(schema={"row": pl.Int64(), "id": pl.String(), "text": pl.String()})
     return Sample(pl.concat(frames) if frames else empty, dict(errors.most_common()), whole)
 
@@ -339,21 +337,20 @@ def _head(
     """The first records of a cut, the reasons of the bad ones among them, and whether that was all of it."""
     frames: list[pl.DataFrame] = []
     errors: Counter[str] = Counter()
+    taken = size = 0
     batches = read(source, cut, columns, want=want, batch_bytes=BATCH_BYTES, max_record=MAX_RECORD)
     for batch in batches:
         records, bad = batch.records, batch.bad
-        left = most - sum(frame.height for frame in frames) - errors.total()
-        ended = True
-        if records.height + bad.height > left:
-            rows = pl.concat([records["row"], bad["row"]]).sort()
-            last = int(rows[left - 1])
+        more = records.height + bad.height > most - taken
+        if more:
+            last = pl.concat([records["row"], bad["row"]]).sort()[most - taken - 1]
             records, bad = records.filter(pl.col("row") <= last), bad.filter(pl.col("row") <= last)
-            ended = False
         frames.append(records)
         errors.update(reason(error) for error in bad["error"])
-        most_bytes -= int(records["text"].str.len_bytes().sum())
-        if not ended or left <= batch.records.height + batch.bad.height or most_bytes <= 0:
-            return ended and next(batches, None) is None, frames, errors
+        taken += records.height + bad.height
+        size += int(records["text"].str.len_bytes().sum())
+        if taken >= most or size >= most_bytes:
+            return not more and next(batches, None) is None, frames, errors
     return True, frames, errors
 
 
@@ -374,8 +371,13 @@ def study(sample: Sample) -> Figures:
     blank = docs["text"].str.strip_chars() == ""
     chars = lengths["chars"].to_numpy()
     filled = chars[~blank.to_numpy()]
-    labels = Language().score(docs)["label"].value_counts().sort(["count", "label"], descending=[True, False])
-    hashes = ExactDuplicates().sketch(docs)
+    labels = (
+        Language.model_validate({})
+        .score(docs)["label"]
+        .value_counts()
+        .sort(["count", "label"], descending=[True, False])
+    )
+    hashes = ExactDuplicates.model_validate({}).sketch(docs)
     return Figures(
         lengths=chars.tolist(),
         chars=quantiles(chars),

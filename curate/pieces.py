@@ -88,9 +88,10 @@ class Piece(ABC):
     def batch(self, file: str, columns: Columns, want: Sequence[str]) -> Batch:
         """The piece as polars columns; records without a usable id move to the bad ones."""
         bad = list(self.bad)
-        ids: Sequence[str | None]
+        ids: Sequence[str | None] = []
+        missing: Mapping[int, str] = {}
         if columns.id is None:
-            ids, missing = [f"{file}#{row}" for row in self.rows], {}
+            ids = [f"{file}#{row}" for row in self.rows]
             bad = [one._replace(id=f"{file}#{one.row}") for one in bad]
         else:
             ids, missing = self.ids(columns.id)
@@ -111,6 +112,6 @@ def hash_ids(ids: Sequence[str | None]) -> NDArray[np.uint64]:
     """A 64-bit hash of every id, the same in every process and version; 0 where there is none."""
     hashes = b"".join(bytes(8) if id is None else hashlib.blake2b(id.encode(), digest_size=8).digest() for id in ids)
     found = np.frombuffer(hashes, "<u8").astype(np.uint64)
-    for at in np.flatnonzero(found == 0):
+    for at in np.flatnonzero(found == 0).tolist():
         found[at] = 0 if ids[at] is None else 1
     return found

@@ -62,7 +62,7 @@ prints one JSON object.
 def describe(cls: type[Filter]) -> dict[str, Any]:
     """Everything a user may ask of a filter, JSON-ready: options, scores, rules, source, version, where it is from.
 
-    A rule's `when` is what drops a document, as far as the rule says it: `words below min_words`; its `description`
+    A rule's `when` is what drops a document, as far as the rule says it: `words < min_words`; its `description`
     is what the docstring of `drop_when` says of it.
     """
     text = inspect.cleandoc(cls.__doc__ or "")
@@ -197,7 +197,8 @@ def _when(example: Filter, rule: Any) -> str:
         return ""
     names = [name for name in type(example).model_fields if getattr(example, name) == rule.limit]
     limit = names[0] if len(names) == 1 else number_text(rule.limit)
-    return f"{rule.score} {rule.side} {limit}" + (f", where {rule.where}" if rule.where else "")
+    sign = ">" if rule.side == "above" else "<"
+    return f"{rule.score} {sign} {limit}" + (f" and {rule.where}" if rule.where else "")
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -233,11 +234,16 @@ def print_filter(cls: type[Filter]) -> None:
         default = "required" if option["required"] else f"default {_json(option['default'])}"
         mark = [("  threshold", "yellow")] if option["threshold"] else []
         _line(console, ("  ", ""), (option["name"], "bold"), (f"  {option['type']}; {default}", "dim"), *mark)
-        _columns(console, [[("", ""), (option["description"], "")]], indent=2)
+        if option["description"]:
+            _columns(console, [[(option["description"], "")]], indent=4)
     _heading(console, "scores", f"columns {about['name']}.NAME of the ledger")
-    _columns(console, [[(name, "bold"), (text, "")] for name, text in about["scores"].items()], indent=2)
+    scores = [[(name, "bold"), (text, "")] for name, text in about["scores"].items()]
+    _columns(console, scores, indent=2, none="none" if cls.score is Filter.score else "none documented")
     _heading(console, "rules", "a document is dropped when one is true")
-    _columns(console, [[(rule["name"], "bold"), (_about_rule(rule), "")] for rule in about["rules"]], indent=2)
+    found = [[(rule["name"], "bold"), (_about_rule(rule), "")] for rule in about["rules"]]
+    _columns(
+        console, found, indent=2, none="none" if cls.drop_when is Filter.drop_when else "they depend on the options"
+    )
     _line(console)
     notes = [("from", f"{about['from']}, version {about['version']}")]
     notes += [("source", about["source"])] if about["source"] else []
@@ -269,7 +275,7 @@ def _heading(console: Console, name: str, note: str = "") -> None:
     _line(console, (name, "bold underline"), (f"  {note}" if note else "", "dim"))
 
 
-def _columns(console: Console, rows: Sequence[Sequence[Part]], indent: int = 0) -> None:
+def _columns(console: Console, rows: Sequence[Sequence[Part]], *, indent: int = 0, none: str = "") -> None:
     """Print rows side by side: the first cells as wide as they need, the last wrapped in what is left."""
     from rich.cells import cell_len
     from rich.padding import Padding
@@ -277,7 +283,7 @@ def _columns(console: Console, rows: Sequence[Sequence[Part]], indent: int = 0) 
     from rich.text import Text
 
     if not rows:
-        console.print(Text(" " * indent + "none"))
+        console.print(Text(" " * indent + none))
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     for number in range(len(rows[0])):
@@ -351,19 +357,15 @@ def _score_rows(step: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[S
     """Every score of a step, and what else its rules compare, beside the limits."""
     compared = [limit["score"] for limit in step["limits"] if limit["score"] in known]
     for name in dict.fromkeys((*step["scores"], *compared)):
+        cells: Sequence[Part] = ((name.removeprefix(f"{step['step']}."), ""), (_value(known[name]), ""))
         limits = [limit for limit in step["limits"] if limit["score"] == name]
-        broken = [limit for limit in limits if f"{step['step']}.{limit['rule']}" in step["broken"]]
-        notes = [
-            f"{'BROKEN ' if limit in broken else ''}{limit['rule']}: "
-            f"dropped {limit['side']} {number_text(limit['limit'])}"
-            for limit in limits
-        ]
-        style = "bold red" if broken else ""
-        yield (
-            (name.removeprefix(f"{step['step']}."), ""),
-            (_value(known[name]), style),
-            ("; ".join(notes), style or "dim"),
-        )
+        if not limits:
+            yield (*cells, ("", ""))
+        for limit in limits:
+            broken = f"{step['step']}.{limit['rule']}" in step["broken"]
+            says = f"{limit['rule']}: dropped {limit['side']} {number_text(limit['limit'])}"
+            yield (*cells, (f"BROKEN {says}", "bold red") if broken else (says, "dim"))
+            cells = (("", ""), ("", ""))
 
 
 def _other_rules(step: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Sequence[Part]]:

@@ -190,7 +190,7 @@ def bin_edges(summary: Summary, whole: bool, limits: Sequence[float] = ()) -> tu
     low, high = summary.low, summary.high
     if low is None or high is None:
         return "linear", []
-    heavy = low >= 0 and high > 100 and summary.typical is not None and high > 20 * max(summary.typical, 1.0)
+    heavy = low >= 0 and 100 < high < 1e18 and summary.typical is not None and high > 20 * max(summary.typical, 1.0)
     span = (high - low) or max(abs(high), 1.0)
     for limit in limits:
         near = limit > 0 if heavy else low - 2 * span <= limit <= high + 2 * span
@@ -218,17 +218,22 @@ def _linear_edges(low: float, high: float, whole: bool) -> list[float]:
 
 
 def _log_edges(low: float, high: float, whole: bool) -> list[float]:
-    start = 0.0 if low < 1 else low
-    for per_decade in (12, 10, 8, 6, 5, 4, 3, 2, 1):
-        first = math.floor(math.log10(max(start, 1.0)) * per_decade + 1e-9)
-        last = math.floor(math.log10(high) * per_decade + 1e-9) + 1
-        exact = [10 ** (index / per_decade) for index in range(first, last + 1)]
+    """The finest of some equal divisions of a decade that makes few enough bins; a lowest value below 1 starts at 0."""
+    edges = [low, high]
+    for per_decade in (1, 2, 3, 4, 5, 6, 8, 10, 12):
+        first = math.floor(math.log10(max(low, 1.0)) * per_decade) - 1
+        last = math.ceil(math.log10(high) * per_decade) + 1
+        exact = [10 ** (index / per_decade) for index in range(max(first, 0), last + 1)]
         rounded = sorted({float(round(edge)) if whole else float(f"{edge:.3g}") for edge in exact})
-        edges = [0.0, *rounded] if start == 0.0 else rounded
-        if len(edges) - 1 <= MAX_BINS:
-            return edges
-    decades = math.ceil(math.log10(high) / MAX_BINS)
-    return [0.0, *(10.0**power for power in range(0, decades * MAX_BINS, decades))]
+        finer = [0.0, *rounded] if low < 1 else rounded
+        while finer[1] <= low:
+            finer.pop(0)
+        while finer[-2] > high:
+            finer.pop()
+        if len(finer) - 1 > MAX_BINS:
+            break
+        edges = finer
+    return edges
 
 
 # --- labels and flags -------------------------------------------------------------------------------------------------

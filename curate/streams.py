@@ -90,7 +90,8 @@ def stopped(file: str, reason: str) -> StoppedError:
 def open_bytes(source: Source) -> Iterator[Any]:
     """The stored bytes of a source as a seekable pyarrow file."""
     try:
-        stream = pa.PythonFile(_Remote(source), mode="r") if source.remote else pa.OSFile(source.url)
+        remote: Any = _Remote(source) if source.remote else None
+        stream = pa.PythonFile(remote, mode="r") if source.remote else pa.OSFile(source.url, "rb")
     except OSError as error:
         raise stopped(source.file, error.strerror or type(error).__name__) from error
     try:
@@ -120,7 +121,7 @@ def read_blocks(source: Source, start: int = 0, stop: int = -1, size: int = BLOC
             raise Damage("truncated: the file has no bytes")
         size = min(size, INFLATE_BYTES)
         done = 0
-        stream = pa.CompressedInputStream(stored, source.compression)
+        stream = _inflated(stored, source.compression)
         try:
             while data := stream.read(size):
                 done += len(data)
@@ -131,6 +132,10 @@ def read_blocks(source: Source, start: int = 0, stop: int = -1, size: int = BLOC
     if left := _salvage(source, done, size):
         yield left
     raise Damage(reason)
+
+
+def _inflated(stored: Any, codec: Any) -> Any:
+    return pa.CompressedInputStream(stored, codec)
 
 
 def _plain(source: Source, stored: Any, start: int, stop: int, size: int) -> Iterator[bytes]:
@@ -147,11 +152,14 @@ def _plain(source: Source, stored: Any, start: int, stop: int, size: int) -> Ite
 def _salvage(source: Source, done: int, size: int) -> bytes:
     """What a damaged stream still gives after its first `done` bytes: a failing read loses all that it decoded."""
     with open_bytes(source) as stored:
-        stream = pa.CompressedInputStream(stored, source.compression)
+        stream = _inflated(stored, source.compression)
         found = bytearray()
         try:
             while done:
-                done -= len(stream.read(min(size, done)))
+                again = stream.read(min(size, done))
+                if not again:  # the file changed under us
+                    break
+                done -= len(again)
             while byte := stream.read(1):
                 found += byte
         except OSError:

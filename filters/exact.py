@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field, field_validator
 
-from curate.filter import Corpus, CorpusFilter, Partition
+from curate.filter import Corpus, CorpusFilter, Partition, as_tuples
 
 HASH = ["hash_high", "hash_low"]
 SCOPE = "scope"
@@ -64,7 +64,7 @@ class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
                 raise ValueError(f"name the values of {', '.join(map(str, entry))} in order of preference")
             if entry == "earliest" and place < len(entries) - 1:
                 raise ValueError("nothing after `earliest` has an effect: no two documents are equally early")
-        return entries
+        return as_tuples(entries)
 
     def reads(self) -> tuple[str, ...]:
         """The scores of earlier steps among the columns of `scope` and `keep`."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from curate.filter import Filter, Limit, below, nearest, threshold
+from curate.filter import Filter, Limit, as_tuples, below, nearest, threshold
 
 UNKNOWN = "und"  # BCP 47 and ISO 639-2: undetermined
 
@@ -69,7 +69,7 @@ class Language(Filter, name="language"):
     @field_validator("keep", mode="before")
     @classmethod
     def _one_language(cls, keep: Any) -> Any:
-        return (keep,) if isinstance(keep, str) else keep
+        return (keep,) if isinstance(keep, str) else as_tuples(keep)
 
     @field_validator("model")
     @classmethod

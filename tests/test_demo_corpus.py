@@ -308,7 +308,7 @@ def test_the_quickstart_has_the_steps_that_drop_the_faults(planted: Planted) -> 
 def test_the_overrides_name_the_blocked_domains_and_allow_for_the_corrupt_records(planted: Planted) -> None:
     domains, column, quarantined = planted.overrides
 
-    assert domains == f"steps.blocklist.domains={(planted.folder / 'blocked-domains.txt').resolve()}"
+    assert domains == f'steps.blocklist.domains="{(planted.folder / "blocked-domains.txt").resolve()}"'
     assert column == "steps.blocklist.url_column=url"
     assert quarantined == "max_quarantined=1%"
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from pydantic import Field, field_validator
 
+from curate import Pipeline
 from curate import filter as registry
 from curate.cli import app
 from curate.filter import CorpusFilter, Filter, above, below, registered, threshold
@@ -115,7 +116,7 @@ def test_a_filter_is_described_by_its_class() -> None:
         ],
         "scores": {"share": "capital letters among the letters"},
         "rules": [
-            {"name": "shouting", "when": "share above max_share", "description": "too many capital letters"},
+            {"name": "shouting", "when": "share > max_share", "description": "too many capital letters"},
             {"name": "never", "when": "", "description": "a rule of some options"},
         ],
         "source": "our own count",
@@ -137,7 +138,7 @@ def test_rules_that_only_some_options_make_are_found() -> None:
             return rules | ({"too_high": above("n", self.high)} if self.high is not None else {})
 
     found = {rule["name"]: rule["when"] for rule in describe(Between)["rules"]}
-    assert found == {"too_low": "n below low", "too_high": "n above high"}
+    assert found == {"too_low": "n < low", "too_high": "n > high"}
 
 
 @pytest.mark.usefixtures("forget")
@@ -193,26 +194,19 @@ def test_every_option_has_a_description(cls: type[Filter]) -> None:
 
 
 @pytest.mark.parametrize("cls", BUILT_IN, ids=lambda cls: cls.label)
-def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter]) -> None:
-    columns = Columns("text", None, {"text": pl.String(), "en": pl.String(), "true": pl.String(), "edu": pl.Int64()})
-    required = {"where": [cls(drop_if="edu < 3")]} if cls.label == "where" else {}
-    made = required.get(cls.label) or list(examples(cls))
-    assert made, "give the filter's options examples=[...], so that it can be described"
-    scores: set[str] = set()
-    rules: set[str] = set()
-    for example in made:
-        (step,) = plan_steps(_pipeline(example), columns)
-        scores |= {name.removeprefix(f"{step.name}.") for name in step.ledger_scores}
-        rules |= {rule.name for rule in step.rules}
+def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("example.org\n")
+    by_hand: dict[str, list[dict[str, Any]]] = {  # what nobody can guess
+        "blocklist": [{"domains": tmp_path / "list", "url_column": "en"}],
+        "where": [{"drop_if": "year < 2000"}],
+    }
+    columns = Columns("text", None, {"text": pl.String(), "en": pl.String(), "true": pl.String(), "year": pl.Int64()})
+    made = [cls(**options) for options in by_hand.get(cls.label, [])] + list(examples(cls))
+    assert made, "give its options examples=[...], so that it can be described"
+    steps = [plan_steps(Pipeline(steps=[example]), columns)[0] for example in made]
     about = describe(cls)
-    assert scores == set(about["scores"])
-    assert rules == {rule["name"] for rule in about["rules"]}
-
-
-def _pipeline(filter: Filter) -> Any:
-    from curate import Pipeline
-
-    return Pipeline(steps=[filter])
+    assert {name.removeprefix(f"{step.name}.") for step in steps for name in step.ledger_scores} == set(about["scores"])
+    assert {rule.name for step in steps for rule in step.rules} == {rule["name"] for rule in about["rules"]}
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -240,8 +234,11 @@ def test_markup_in_a_docstring_is_text(capsys: pytest.CaptureFixture[str]) -> No
     class Marked(CorpusFilter, name="acme.marked"):
         """Drop [bold]things[/nothing].
 
-        code  stays
-        as it is
+        Prose is
+        filled.
+
+            code  stays
+            as it is
         """
 
         def decide(self, corpus: Any) -> pl.LazyFrame:
@@ -250,6 +247,7 @@ def test_markup_in_a_docstring_is_text(capsys: pytest.CaptureFixture[str]) -> No
     print_filter(Marked)
     out = capsys.readouterr().out
     assert "Drop [bold]things[/nothing]." in out
+    assert "\nProse is filled.\n" in out
     assert "    code  stays\n    as it is\n" in out
     assert "needs the whole corpus" in out
 
@@ -307,9 +305,10 @@ def test_scores_stand_beside_limits_and_broken_rules_are_marked(capsys: pytest.C
     limits = {"min_words": ("length.words", "below", 50), "max_words": ("length.words", "above", 100_000)}
     dropped = step("length", broken=("min_words",), scores={"words": 12, "chars": 80}, limits=limits)
     lines = shown(answer(steps=[dropped]), capsys)
-    assert lines[2:5] == [
+    assert lines[2:6] == [
         "length dropped it: min_words",
-        "words 12 BROKEN min_words: dropped below 50; max_words: dropped above 100,000",
+        "words 12 BROKEN min_words: dropped below 50",
+        "max_words: dropped above 100,000",
         "chars 80",
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate import scores
@@ -103,7 +103,8 @@ def build(
     counts = {"read": len(rows) + len(bad), "kept": kept, "dropped": len(rows) - kept, "quarantined": len(bad)}
     known: dict[str, Any] = {
         "name": "web",
-        "pipeline": {"steps": [{"name": step, "filter": step, "options": {"max": 1}} for step in steps]},
+        "pipeline": {"name": "web", "steps": [{step: {"max": 1}} for step in steps]},
+        "steps": [{"name": step, "filter": step} for step in steps],
         "versions": {"curate": "0.1.0"},
         "inputs": [{"file": "a.jsonl", "rows": counts["read"], "bytes": 5000, "sha256": "ab" * 32}],
         "outputs": [{"path": "dataset/data/part-00000.parquet", "rows": kept, "bytes": 900, "sha256": "cd" * 32}],
@@ -268,6 +269,9 @@ def test_bins_reach_to_a_limit_near_the_values_and_not_to_one_far_away() -> None
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@settings(max_examples=200, deadline=None)
+@example([0.0, 1.7e308], [])  # the logarithmic edges overflowed
+@example([0.5, 3981.0], [])  # the last edge was rounded below the highest value
 @given(st.lists(finite | st.floats(0, 1) | st.integers(0, 10**7).map(float), min_size=1), st.lists(finite, max_size=2))
 def test_bins_are_few_and_ordered_and_hold_every_value(values: list[float], limits: list[float]) -> None:
     whole = all(value.is_integer() and abs(value) < 2**53 for value in values)

@@ -1,0 +1,371 @@
+"""One execution of a pipeline: survey, passes, decisions, ledger, shards, report, manifest last.
+
+A directory without a manifest is an unfinished run, and the same command resumes it. A different pipeline or input over
+an existing run is refused with the difference, unless `update` (re-use what is valid) or `fresh` (start again).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate import __version__, store
+from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, run_chunk, try_rows
+from curate.corpus import decide
+from curate.errors import OutputError, StoppedError
+from curate.executors import Executor, Failure
+from curate.ledger import QUARANTINE_SCHEMA
+from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
+from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
+from curate.read import Columns, Source, Survey, hash_ids, unite
+from curate.write import Part, write_ledger, write_quarantine, write_shards
+
+if TYPE_CHECKING:
+    from curate.pipeline import Pipeline
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+
+class Watch(Protocol):
+    """What a run tells about its progress; curate.console draws it."""
+
+    def stage(self, name: str, total_bytes: int | None = None) -> None:
+        """A new stage begins, with so many bytes to go through when that is known."""
+
+    def advance(self, *, documents: int = 0, bytes: int = 0, kept: int = 0) -> None:
+        """So much more is done."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def stage(self, name: str, total_bytes: int | None = None) -> None:
+        """Nothing."""
+
+    def advance(self, *, documents: int = 0, bytes: int = 0, kept: int = 0) -> None:
+        """Nothing."""
+
+
+class Job:
+    """One execution of a pipeline over its directory, whose lock is held."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        base: Path,
+        root: Path,
+        sources: list[Source],
+        executor: Executor,
+        sample: int,
+        watch: Watch,
+    ) -> None:
+        self.pipeline = pipeline
+        self.base = base  # what the input's paths are relative to
+        self.root = root
+        self.sources = sources
+        self.executor = executor
+        self.sample = sample
+        self.watch = watch
+        self.started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def run(self, update: bool, fresh: bool) -> dict[str, Any]:
+        """Compare with what is there, then plan, judge, decide, write; return the manifest."""
+        if fresh:
+            store.clear(self.root)
+        identity = identify(self.pipeline, self.sources, self.sample)
+        finished = self._compare(identity, update)
+        if finished is not None:
+            return finished
+        store.write_json(self.root, ".curate/run.json", identity)
+        (self.root / "audit").mkdir(mode=0o700, exist_ok=True)
+        store.remove(self.root / ".curate" / "tmp")
+        plan = self._plan()
+        plan, done = self._passes(plan)
+        manifest = self._write(plan, done, identity)
+        store.remove(self.root / ".curate" / "tmp")
+        return manifest
+
+    # what is there already
+
+    def _compare(self, identity: dict[str, Any], update: bool) -> dict[str, Any] | None:
+        """The manifest of the same run when it is finished; raises when another is there; None: work to do."""
+        before = store.read_json(self.root, ".curate/run.json")
+        manifest = store.read_json(self.root, "manifest.json")
+        if before is None and manifest is not None:
+            before = manifest.get("identity")
+        if before is not None and before != identity:
+            changed = differences(before, identity)
+            self._same_content(before, identity, changed)
+            if changed and not update:
+                state = "a finished run" if manifest is not None else "an unfinished run"
+                raise OutputError(
+                    f"{self.root} holds {state} of something else:\n" + "\n".join(f"  {line}" for line in changed[:20]),
+                    hint="use --update to re-use what is still valid, --fresh to start again, or another --output",
+                )
+            if not changed and manifest is not None:
+                return dict(manifest)
+        elif manifest is not None:
+            return dict(manifest)
+        if manifest is not None:
+            os.replace(self.root / "manifest.json", self.root / ".curate" / "manifest-before.json")
+        return None
+
+    def _same_content(self, before: dict[str, Any], now: dict[str, Any], changed: list[str]) -> None:
+        """A file that was only touched (another time stamp, the same bytes) is no difference."""
+        hashes = {entry["file"]: entry["sha256"] for entry in before.get("hashes", [])}
+        for source in self.sources:
+            known = before.get("inputs", {}).get(source.file)
+            line = input_changed(source.file)
+            if known is None or line not in changed or known[0] != source.size or hashes.get(source.file) is None:
+                continue
+            if store.file_sha256(Path(source.url)) == hashes[source.file]:
+                changed.remove(line)
+
+    # planning
+
+    def _plan(self) -> Plan:
+        started = time.perf_counter()
+        pipeline = self.pipeline
+        self.watch.stage("survey", sum(source.size for source in self.sources))
+        surveys = survey_all(self.root, self.sources, pipeline, self.executor)
+        columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
+        steps = plan_steps(pipeline, columns)
+        repeats = self._repeats(surveys, columns)
+        chunks = make_chunks(surveys, columns, pipeline.limits.record, repeats, self.sample)
+        inputs = tuple(
+            {"file": source.file, "rows": found.rows, "bytes": source.size, "sha256": found.sha256}
+            for source, found in surveys
+        )
+        self.seconds["survey"] = time.perf_counter() - started
+        return Plan(pipeline, self.root, columns, chunks, steps, repeats, inputs)
+
+    def _repeats(self, surveys: Sequence[tuple[Source, Survey]], columns: Columns) -> dict[str, str]:
+        """Give repeated ids a new one, id~2 and so on in input order; return file -> name of the stored new ids."""
+        if columns.id is None:
+            return {}
+        hashes = [survey_ids(self.root, source, self.pipeline) for source, _ in surveys]
+        found = find_repeats(hashes)
+        if not any(len(rows) for rows in found):
+            return {}
+        taken = np.sort(np.concatenate(hashes))
+        used: set[str] = set()
+        names: dict[str, str] = {}
+        for (source, survey), rows in zip(surveys, found, strict=True):
+            renamed = self._rename(source, survey, columns, rows, taken, used)
+            name = f".curate/repeats/{store.digest(source.file, renamed.rows())}"
+            store.write_frame(self.root, name, renamed)
+            names[source.file] = name
+        return names
+
+    def _rename(
+        self,
+        source: Source,
+        survey: Survey,
+        columns: Columns,
+        rows: NDArray[np.int64],
+        taken: NDArray[np.uint64],
+        used: set[str],
+    ) -> pl.DataFrame:
+        schema = {"row": pl.Int64(), "new_id": pl.String()}
+        if len(rows) == 0:
+            return pl.DataFrame(schema=schema)
+        occurrence = dict(rows.tolist())
+        made: list[tuple[int, str]] = []
+        whole = Plan(self.pipeline, self.root, columns, (), (), {}, ())
+        for chunk in make_chunks([(source, survey)], columns, self.pipeline.limits.record, {}, 0):
+            if not any(chunk.cut.row <= row < chunk.cut.row + chunk.cut.rows for row in occurrence):
+                continue
+            for batch in read_chunk(whole, chunk, want=()):
+                some = batch.records.select("row", "id").filter(pl.col("row").is_in(list(occurrence)))
+                for row, id in some.iter_rows():
+                    number = occurrence[row]
+                    while f"{id}~{number}" in used or _is_taken(f"{id}~{number}", taken):
+                        number += 1
+                    used.add(f"{id}~{number}")
+                    made.append((row, f"{id}~{number}"))
+        return pl.DataFrame(made, schema=schema, orient="row")
+
+    # passes
+
+    def _passes(self, plan: Plan) -> tuple[Plan, list[ChunkDone]]:
+        """Walk every chunk once per pass; between passes the corpus-wide steps decide."""
+        total = sum(int(entry["bytes"]) for entry in plan.inputs)
+        passes = len(plan.corpus_steps) + 1
+        work: list[ChunkDone] = []
+        for number in range(passes):
+            started = time.perf_counter()
+            self.watch.stage(f"pass {number + 1} of {passes}", total)
+            done = self._pass(plan)
+            work += done
+            self.seconds[f"pass {number + 1}"] = time.perf_counter() - started
+            if number < len(plan.corpus_steps):
+                started = time.perf_counter()
+                step = plan.corpus_steps[number]
+                self.watch.stage(f"deciding {step.name}")
+                key = decide(plan, step, self.executor, [one.stored for one in done])
+                self.seconds[f"decide {step.name}"] = time.perf_counter() - started
+                plan = plan.decided(key)
+        self.work = sum_work(plan, work)
+        return plan, done
+
+    def _pass(self, plan: Plan) -> list[ChunkDone]:
+        results: list[ChunkDone | None] = [None] * len(plan.chunks)
+        lost: list[Chunk] = []
+        for chunk, done in self.executor.map(functools.partial(run_chunk, plan), plan.chunks):
+            if isinstance(done, Failure):
+                lost.append(chunk)
+                continue
+            results[chunk.number] = done
+            self.watch.advance(documents=done.read, bytes=done.bytes_read, kept=done.kept)
+        for chunk in lost:  # one after the other, so that a second loss has one cause
+            done = run_again(plan, chunk, self.executor)
+            results[chunk.number] = done
+            self.watch.advance(documents=done.read, bytes=done.bytes_read, kept=done.kept)
+        return [done for done in results if done is not None]
+
+    # writing
+
+    def _write(self, plan: Plan, done: list[ChunkDone], identity: dict[str, Any]) -> dict[str, Any]:
+        started = time.perf_counter()
+        root = self.root
+        for name in ("dataset", "audit/ledger", "audit/quarantine", "audit/dropped"):
+            store.remove(root / name)
+        self.watch.stage("writing", sum(one.bytes_kept for one in done))
+        ledger = write_ledger(plan)
+        quarantine = write_quarantine(plan, QUARANTINE_SCHEMA)
+        data: list[Part] = []
+        for part in write_shards(plan, self.executor, kept=True):
+            data.append(part)
+            self.watch.advance(documents=part.rows, bytes=part.bytes, kept=part.rows)
+        dropped = list(write_shards(plan, self.executor, kept=False)) if self.pipeline.output.dropped == "full" else []
+        self.seconds["write"] = time.perf_counter() - started
+        counts = sum_counts(plan, done)
+        promises = self._promises(plan, counts, data)
+        manifest: dict[str, Any] = {
+            "name": self.pipeline.name,
+            "curate": __version__,
+            "pipeline": self.pipeline.resolved(),
+            "steps": [{"name": step.name, "filter": type(step.filter).label} for step in plan.steps],
+            "identity": identity | {"hashes": [{"file": e["file"], "sha256": e["sha256"]} for e in plan.inputs]},
+            "inputs": list(plan.inputs),
+            "outputs": [asdict(part) for part in (*data, *ledger, *quarantine, *dropped)],
+            "base": os.path.relpath(self.base, root),
+            "columns": {"text": plan.columns.text, "id": plan.columns.id},
+            "models": models(plan),
+            "versions": versions(),
+            "limits": limits(plan),
+            "counts": counts,
+            "bytes": {"read": sum(one.bytes_read for one in done), "kept": sum(one.bytes_kept for one in done)},
+            "work": self.work,
+            "promises": promises,
+            "exit_code": 0 if all(promise["held"] for promise in promises) else 1,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        manifest["seconds"] = self.seconds | {"total": time.perf_counter() - self.started}
+        self._report(plan, manifest)
+        store.write_json(root, ".curate/run.json", manifest["identity"])
+        store.write_json(root, "manifest.json", manifest)
+        return manifest
+
+    def _report(self, plan: Plan, manifest: dict[str, Any]) -> None:
+        """Compute the report from the published ledger and write it beside it."""
+        from curate.report import Report
+
+        self.watch.stage("report")
+        files = [self.root / part["path"] for part in manifest["outputs"] if part["path"].startswith("audit/ledger/")]
+        ledger = pl.scan_parquet(files, glob=False)
+        tables: dict[str, dict[str, pl.DataFrame]] = {}
+        for step in plan.steps:
+            own = {name: name.removeprefix(f"{step.name}.") for name in step.ledger_scores}
+            found = step.filter.tables(ledger.rename(own))
+            if found:
+                tables[step.name] = found
+        report = Report.build(self.root, manifest, ledger, tables)
+        with store.publish(self.root, "audit/report.html") as temporary:
+            report.save(temporary)
+        store.write_json(self.root, "audit/report.json", report.to_dict())
+
+    def _promises(self, plan: Plan, counts: Mapping[str, Any], data: Sequence[Part]) -> list[dict[str, Any]]:
+        """What every run checks at its end; a broken count is a defect and stops it."""
+        read, kept = counts["read"], counts["kept"]
+        if read != kept + counts["dropped"] + counts["quarantined"]:
+            raise StoppedError(f"counts do not add up: {dict(counts)}", hint="this is a defect of curate: report it")
+        copies = sum(
+            int(load(plan, chunk, ledger_name(plan.task_key(chunk)))["copies"].cast(pl.Int64).sum())
+            for chunk in plan.chunks
+        )
+        rows = sum(part.rows for part in data)
+        if rows != copies:
+            raise StoppedError(
+                f"{rows} rows were written for {copies} copies in the ledger", hint="this is a defect: report it"
+            )
+        share = counts["quarantined"] / read if read else 0.0
+        allowed = self.pipeline.max_quarantined
+        return [
+            {
+                "promise": "read = kept + dropped + quarantined",
+                "held": True,
+                "detail": f"{read} = {kept} + {counts['dropped']} + {counts['quarantined']}",
+            },
+            {
+                "promise": f"at most {allowed:.4%} of the records in quarantine",
+                "held": share <= allowed,
+                "detail": f"{counts['quarantined']} of {read}, {share:.4%}",
+            },
+            {"promise": "something is kept", "held": kept > 0, "detail": f"{kept} documents"},
+        ]
+
+
+# --- lost workers ---
+
+
+def run_again(plan: Plan, chunk: Chunk, executor: Executor) -> ChunkDone:
+    """Run a chunk whose worker was lost again; lost twice, the record that does it is found by halving."""
+    run_one = functools.partial(run_chunk, plan)
+    done = _one(executor, run_one, chunk)
+    if isinstance(done, Failure):
+        cut = chunk.cut
+        isolate(plan, chunk, executor, cut.row, cut.row + cut.rows)
+        done = _one(executor, run_one, chunk)
+    if isinstance(done, Failure):
+        raise StoppedError(
+            f"{chunk.source.file} from record {chunk.cut.row} loses its worker, and no single record does: "
+            f"{done.detail}",
+            hint="give it more memory or fewer workers, then run the same command again",
+        )
+    return done
+
+
+def isolate(plan: Plan, chunk: Chunk, executor: Executor, low: int, high: int) -> None:
+    """Find the records of [low, high) that lose a worker, and note them for quarantine."""
+    failure = _one(executor, functools.partial(try_rows, plan, chunk), (low, high))
+    if not isinstance(failure, Failure):
+        return
+    if high - low > 1:
+        middle = (low + high) // 2
+        isolate(plan, chunk, executor, low, middle)
+        isolate(plan, chunk, executor, middle, high)
+    elif failure.doing:
+        give_up_on(plan, chunk, failure.doing, low, f"{failure.kind}: {failure.detail}")
+
+
+def _one(executor: Executor, function: Callable[[I], R], item: I) -> R | Failure:
+    return next(iter(executor.map(function, [item])))[1]
+
+
+def _is_taken(id: str, taken: NDArray[np.uint64]) -> bool:
+    value = hash_ids([id])[0]
+    at = int(np.searchsorted(taken, value))
+    return at < len(taken) and taken[at] == value

@@ -1,0 +1,62 @@
+"""The demo finds every fault that it planted, and says so when something was missed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from curate.demo import Demo, run_demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    return run_demo(tmp_path_factory.mktemp("a folder: with # signs"), documents=200)
+
+
+def test_every_fault_is_found_and_every_clean_document_kept(demo: Demo) -> None:
+    assert [(line.kind, line.planted - line.found) for line in demo.table if line.found != line.planted] == []
+    assert demo.exit_code == 0
+
+
+def test_duplicates_name_the_document_that_they_repeat(demo: Demo) -> None:
+    twins = {fault.id: fault.twin for fault in demo.planted.faults if fault.twin is not None}
+    ledger = demo.run.ledger.collect()
+
+    found = dict(ledger.filter(ledger["step"] == "exact_duplicates").select("id", "duplicate_of").iter_rows())
+
+    assert found == twins
+
+
+def test_the_ledger_does_not_tell_where_the_demo_ran(demo: Demo) -> None:
+    files = demo.run.ledger.select("file").unique().collect()["file"].sort().to_list()
+
+    assert files == [f"corpus/{name}" for name in demo.planted.files]
+
+
+def test_the_table_names_kinds_fates_and_counts(demo: Demo, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.print()
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+    assert "kind what should happen planted found" in lines
+    assert "corrupt record in quarantine 17 17" in lines
+    assert "clean document kept 200 200" in lines
+
+
+def test_the_dict_is_json(demo: Demo) -> None:
+    plain = json.loads(json.dumps(demo.to_dict()))
+
+    assert plain["table"][0] == {"kind": "too short", "expected": "length", "planted": 8, "found": 8}
+    assert plain["exit_code"] == 0
+
+
+def test_a_missed_fault_ends_with_exit_code_1(demo: Demo) -> None:
+    missed = replace(demo.table[0], found=demo.table[0].found - 1)
+
+    assert replace(demo, table=(missed, *demo.table[1:])).exit_code == 1
+
+
+def test_a_second_demo_replaces_the_first(demo: Demo) -> None:
+    again = run_demo(demo.folder, documents=100)
+
+    assert again.exit_code == 0
+    assert again.table[-1].found == 100
