@@ -482,7 +482,7 @@ def _guarded(step: Planned, stored: _Stored, docs: pl.DataFrame) -> pl.DataFrame
     if made.height != docs.height:
         raise StepError(
             f"step {step.name} returned {made.height} rows for {docs.height} documents",
-            hint="a filter must return one row per document, in the same order",
+            hint="a filter returns one row per document, in order (a constant: pl.repeat(value, pl.len()))",
         )
     if set(made.columns) != set(stored.schema) - {"row", FAULT}:
         raise StepError(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -22,6 +23,7 @@ from curate.errors import CurateError, UsageError
 if TYPE_CHECKING:
     from curate.run import Run
 
+F = TypeVar("F", bound=Callable[..., Any])
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -66,7 +68,7 @@ def app() -> None:
     """
 
 
-def pipeline_argument() -> Any:
+def pipeline_argument() -> Callable[[F], F]:
     """The argument that names a pipeline; completes shipped names and files."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -180,6 +182,9 @@ def plan(
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @INPUT
 @click.option("--output", "-o", metavar="FOLDER", help="The run's folder; wins over the pipeline's.")
+@click.option(
+    "--workers", "-w", type=click.IntRange(1), help="Worker processes; default: as many as cores, 1 if small."
+)
 @click.option("--sample", default=0, metavar="N", help="A trial over about N records: the first of each file.")
 @click.option("--update", is_flag=True, help="Re-use what is valid of an earlier run with other options or input.")
 @click.option("--fresh", is_flag=True, help="Remove what an earlier run left in the folder, then start.")
@@ -190,6 +195,7 @@ def run(
     overrides: tuple[str, ...],
     inputs: tuple[str, ...],
     output: str | None,
+    workers: int | None,
     sample: int,
     update: bool,
     fresh: bool,
@@ -206,7 +212,9 @@ def run(
 
     pipe = Pipeline.load(pipeline, overrides, plugins)
     with progress(as_json) as watch, interruptible():
-        done = run_pipeline(pipe, inputs or None, output, sample=sample, update=update, fresh=fresh, watch=watch)
+        done = run_pipeline(
+            pipe, inputs or None, output, workers=workers, sample=sample, update=update, fresh=fresh, watch=watch
+        )
     return show_run(done, as_json)
 
 
@@ -373,6 +381,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except Exception as error:  # whatever else: a defect of ours or of a plugin, told in full, resumable
+        traceback.print_exc()
+        click.echo(f"error: {type(error).__name__}: stopped by a defect", err=True)
+        click.echo("hint: report it with the lines above; the same command resumes once it is mended", err=True)
+        sys.exit(3)
 
 
 def printable(text: str) -> str:

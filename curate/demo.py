@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from curate.demo_corpus import Fault, Planted, Tally, write_corpus
 
 if TYPE_CHECKING:
-    from curate.run import Run, Watch
+    from curate.console import Quiet
+    from curate.run import Run
 
 __all__ = ["Demo", "Fault", "Planted", "Tally", "run_demo", "write_corpus"]
 
@@ -62,7 +63,7 @@ class Demo:
         screen.print(Text(f"         curate report {output}"), soft_wrap=True)
 
 
-def run_demo(folder: Path, documents: int = 2000, *, seed: int = 1, watch: Watch | None = None) -> Demo:
+def run_demo(folder: Path, documents: int = 2000, *, seed: int = 1, watch: Quiet | None = None) -> Demo:
     """Write a corpus into `folder/corpus`, clean it into `folder/clean` and compare; an earlier demo is replaced."""
     from curate.pipeline import Pipeline
 

@@ -1,8 +1,8 @@
 """Executors run a function over items, in this process or in others; retry and quarantine belong to the engine.
 
-`local` starts worker processes of its own (`python -m curate.worker`), because the pools of the standard library hang or
-lose every pending item when a worker is killed (FAULTS traps 9 and 10). A worker that dies, hangs or grows too large costs
-exactly the item that it had.
+`local` starts worker processes of its own (`python -m curate.worker`), because the pools of the standard library hang
+or lose every pending item when a worker is killed (FAULTS traps 9 and 10). A worker that dies, hangs or grows too large
+costs exactly the item that it had.
 """
 
 from __future__ import annotations
@@ -20,16 +20,8 @@ from typing import Any, Literal, Protocol, TypeVar
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 
-THREADS = {  # one thread each: the workers are the parallelism
-    name: "1"
-    for name in (
-        "POLARS_MAX_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "NUMBA_NUM_THREADS",
-    )
-}
+LIBRARIES = ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM")
+THREADS = {f"{library}_THREADS": "1" for library in LIBRARIES}  # one each: the workers are the parallelism
 LOOK_SECONDS = 0.25  # how often workers are looked at for time and memory
 
 

@@ -78,6 +78,7 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     look = look_at(data, Path.cwd())
     paths = [path_from(path, base) for path in data]
     text, why_text, remarks = choose_text(look)
+    unite_columns(look, text, None)  # a file without the text column is an error before anything is read
     candidates = id_candidates(look, text)
     sample = read_sample(look, text, candidates)
     if not sample.records.height:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from curate import __version__, store
 from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, run_chunk, try_rows
+from curate.console import Quiet
 from curate.corpus import decide
 from curate.errors import OutputError, StoppedError
 from curate.executors import Executor, Failure
@@ -37,26 +38,6 @@ I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 
 
-class Watch(Protocol):
-    """What a run tells about its progress; curate.console draws it."""
-
-    def stage(self, name: str, total_bytes: int | None = None) -> None:
-        """A new stage begins, with so many bytes to go through when that is known."""
-
-    def advance(self, *, documents: int = 0, bytes: int = 0, kept: int = 0) -> None:
-        """So much more is done."""
-
-
-class Silent:
-    """Tells nothing."""
-
-    def stage(self, name: str, total_bytes: int | None = None) -> None:
-        """Nothing."""
-
-    def advance(self, *, documents: int = 0, bytes: int = 0, kept: int = 0) -> None:
-        """Nothing."""
-
-
 class Job:
     """One execution of a pipeline over its directory, whose lock is held."""
 
@@ -68,7 +49,7 @@ class Job:
         sources: list[Source],
         executor: Executor,
         sample: int,
-        watch: Watch,
+        watch: Quiet,
     ) -> None:
         self.pipeline = pipeline
         self.base = base  # what the input's paths are relative to
@@ -201,12 +182,11 @@ class Job:
 
     def _passes(self, plan: Plan) -> tuple[Plan, list[ChunkDone]]:
         """Walk every chunk once per pass; between passes the corpus-wide steps decide."""
-        total = sum(int(entry["bytes"]) for entry in plan.inputs)
         passes = len(plan.corpus_steps) + 1
         work: list[ChunkDone] = []
         for number in range(passes):
             started = time.perf_counter()
-            self.watch.stage(f"pass {number + 1} of {passes}", total)
+            self.watch.stage(f"pass {number + 1} of {passes}", chunks=len(plan.chunks))
             done = self._pass(plan)
             work += done
             self.seconds[f"pass {number + 1}"] = time.perf_counter() - started
@@ -248,7 +228,7 @@ class Job:
         data: list[Part] = []
         for part in write_shards(plan, self.executor, kept=True):
             data.append(part)
-            self.watch.advance(documents=part.rows, bytes=part.bytes, kept=part.rows)
+            self.watch.advance(documents=part.rows, bytes=part.bytes)
         dropped = list(write_shards(plan, self.executor, kept=False)) if self.pipeline.output.dropped == "full" else []
         self.seconds["write"] = time.perf_counter() - started
         counts = sum_counts(plan, done)

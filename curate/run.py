@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate import store
+from curate.console import Quiet
 from curate.errors import UsageError
 from curate.executors import Executor, Local, Serial
-from curate.job import Job, Silent, Watch
+from curate.job import Job
 from curate.ledger import QUARANTINE_SCHEMA
-from curate.read import find_sources
+from curate.read import Source, find_sources
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.report import Report
+    from curate.settings import Limits
 
+SMALL_BYTES = 48_000_000  # below it, starting workers costs more than they save
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
@@ -34,7 +37,7 @@ def run_pipeline(
     sample: int = 0,
     update: bool = False,
     fresh: bool = False,
-    watch: Watch | None = None,
+    watch: Quiet | None = None,
     base: Path | None = None,
 ) -> Run:
     """Run a pipeline over files and return the finished Run.
@@ -53,21 +56,22 @@ def run_pipeline(
     root = output_folder(pipeline, output)
     sources = find_sources(pipeline.input.paths, folder)
     store.prepare(root)
-    made_executor = executor or make_executor(workers)
+    made_executor = executor or make_executor(workers, sources, pipeline.limits)
     try:
         with store.lock(root):
-            job = Job(pipeline, folder, root, sources, made_executor, sample, watch or Silent())
+            job = Job(pipeline, folder, root, sources, made_executor, sample, watch or Quiet())
             return Run(root, job.run(update, fresh))
     finally:
         if executor is None:
             made_executor.close()
 
 
-def make_executor(workers: int | None) -> Executor:
-    """Serial for one worker, else processes on this machine; None is as many as cores."""
-    if workers == 1:
-        return Serial()
-    return Local(workers) if workers else Serial()
+def make_executor(workers: int | None, sources: Sequence[Source], limits: Limits) -> Executor:
+    """Serial for one worker, else processes on this machine: as many as cores, one for a small input."""
+    if workers is None:
+        size = sum(source.size * (4 if source.compression else 1) for source in sources)
+        workers = 1 if size < SMALL_BYTES else os.cpu_count() or 1
+    return Serial() if workers == 1 else Local(workers, limits.seconds, limits.memory)
 
 
 def output_folder(pipeline: Pipeline, output: str | Path | None) -> Path:

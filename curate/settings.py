@@ -108,9 +108,13 @@ class Audit(BaseModel, frozen=True, extra="forbid"):
 
 
 class Limits(BaseModel, frozen=True, extra="forbid"):
-    """What a single record may cost."""
+    """What a record, a step and a worker may cost; a record that costs more goes to quarantine."""
 
     record: Size = Field(default=16_000_000, description="Bytes of the largest record that is read: 16MB.")
+    seconds: float | None = Field(
+        default=600, gt=0, description="Seconds that a worker may spend in one step over one batch; null: no limit."
+    )
+    memory: Size | None = Field(default=None, description="Resident bytes that a worker may grow to; null: no limit.")
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):

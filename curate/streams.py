@@ -119,19 +119,26 @@ def read_blocks(source: Source, start: int = 0, stop: int = -1, size: int = BLOC
             return
         if source.size == 0:
             raise Damage("truncated: the file has no bytes")
-        size = min(size, INFLATE_BYTES)
+        step = min(size, INFLATE_BYTES)
+        parts: list[bytes] = []
         done = 0
         stream = _inflated(stored, source.compression)
         try:
-            while data := stream.read(size):
+            while data := stream.read(step):
                 done += len(data)
-                yield data
-            return
+                parts.append(data)
+                if len(parts) * step >= size:
+                    yield b"".join(parts)
+                    parts = []
+            reason = None
         except OSError as error:
             reason = explain_damage(source, error)
-    if left := _salvage(source, done, size):
+    if reason is not None:
+        parts.append(_salvage(source, done, step))
+    if left := b"".join(parts):
         yield left
-    raise Damage(reason)
+    if reason is not None:
+        raise Damage(reason)
 
 
 def _inflated(stored: Any, codec: Any) -> Any:

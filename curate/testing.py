@@ -110,8 +110,11 @@ def _travels(filter: Filter) -> Iterator[str]:
     except Exception as error:  # whatever pickling raises is the finding
         yield f"it cannot be pickled: {error}"
     try:
-        options = json.loads(json.dumps(filter.options()))
-        if type(filter)(**options) != filter:
+        options = json.dumps(filter.options())
+        if (
+            type(filter).model_validate_json(options, strict=True) != filter
+            or type(filter)(**json.loads(options)) != filter
+        ):
             yield "made again from its options it is not equal to itself: an option does not survive JSON"
     except (TypeError, ValueError) as error:
         yield f"it cannot be made again from its options: {error}"
@@ -262,7 +265,7 @@ def _reads_no_threshold(filter: Filter, docs: pl.DataFrame) -> Iterator[str]:
     if isinstance(filter, CorpusFilter):
         watched.sketch(docs.head(len(EXAMPLES)))
     for option in sorted(seen & thresholds):
-        yield f"option {option!r} is marked threshold(), but score reads it: scores stored for another value would serve"
+        yield f"option {option!r} is marked threshold() but score reads it: scores stored for another value would serve"
 
 
 def _named_columns(filter: Filter, docs: pl.DataFrame, columns: pl.DataFrame) -> Iterator[str]:

@@ -44,13 +44,6 @@ class Blocklist(Filter, name="blocklist"):
     ignore_case: bool = Field(True, description="whether `Casino` is `casino`")
     max_hits: int = threshold(0, ge=0, description="drop documents with more occurrences than this")
 
-    @field_validator("terms", "domains")
-    @classmethod
-    def _readable(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"there is no file {str(path)!r}")
-        return path
-
     @field_validator("words")
     @classmethod
     def _not_empty(cls, words: tuple[str, ...]) -> tuple[str, ...]:

@@ -71,17 +71,10 @@ class Language(Filter, name="language"):
     def _one_language(cls, keep: Any) -> Any:
         return (keep,) if isinstance(keep, str) else as_tuples(keep)
 
-    @field_validator("model")
-    @classmethod
-    def _readable(cls, model: Path | None) -> Path | None:
-        if model is not None and not model.is_file():
-            raise ValueError(f"there is no model file {str(model)!r}")
-        return model
-
     @model_validator(mode="after")
     def _known(self) -> Language:
-        if self.keep:
-            labels = LABELS if self.model is None else _labels_of(self.model)
+        labels = LABELS if self.model is None else _labels_of(self.model)
+        if labels:
             problems = [unknown(label, labels) for label in self.keep if label not in labels and label != UNKNOWN]
             if problems:
                 raise ValueError("; ".join(problems))
@@ -134,9 +127,12 @@ def unknown(label: str, labels: tuple[str, ...]) -> str:
 
 
 def _labels_of(model: Path) -> tuple[str, ...]:
+    """The labels of a model file; none when it is not there, which `files` brings to light."""
     from curate.errors import UsageError
     from curate.kernels.fasttext import load
 
+    if not model.is_file():
+        return ()
     try:
         return load(model).labels
     except UsageError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,7 +50,11 @@ class Trouble(Filter, name="test.trouble"):
             raise ValueError("boom")
         text = pl.col("text")
         value = (
-            pl.when(text.str.contains("nan")).then(float("nan")).when(text.str.contains("null")).then(None).otherwise(0.5)
+            pl.when(text.str.contains("nan"))
+            .then(float("nan"))
+            .when(text.str.contains("null"))
+            .then(None)
+            .otherwise(0.5)
         )
         return docs.select(value=value)
 
@@ -157,3 +164,30 @@ def hashes(run: Path, *folders: str) -> dict[str, str]:
         for path in sorted((run / folder).rglob("*"))
         if path.is_file()
     }
+
+
+class Poison(Filter, name="test.poison"):
+    """Kill, hang or blow up its process on a text that says so."""
+
+    def score(self, docs: pl.DataFrame) -> pl.DataFrame:
+        """Nothing much, unless."""
+        text = " ".join(docs["text"])
+        if "die" in text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "hang" in text:
+            time.sleep(3600)
+        if "grow" in text:
+            held = bytearray()
+            while True:
+                held += bytes(50_000_000)
+                time.sleep(0.05)
+        return docs.select(fine=pl.repeat(True, pl.len()))
+
+
+class Slow(Filter, name="test.slow"):
+    """Take a second for every batch."""
+
+    def score(self, docs: pl.DataFrame) -> pl.DataFrame:
+        """One, later."""
+        time.sleep(1 if docs.height else 0)
+        return docs.select(one=pl.repeat(1, pl.len()))

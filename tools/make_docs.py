@@ -40,9 +40,9 @@ VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.+Z-]+"), "DATE"),
     (re.compile(rf"{SIZE}/s|[\d.,]+( [MB])? (documents|docs|records)/s"), "RATE"),
     (re.compile(r"[\d.,]+ (ms|s|min|h)\b( [\d.,]+ (s|min|h)\b)?"), "TIME"),
-    (re.compile(r"(python|polars|pyarrow|numpy) [\d.]+"), "VERSION"),
+    (re.compile(rf"^memory +{SIZE}|^disk +{SIZE}: output {SIZE}, audit {SIZE}, stored results {SIZE}"), "SIZES"),
 )
-TIMED_TABLE = re.compile(r"\bseconds\b|/s\b|/document\b")  # the header of a table whose numbers are measured
+TIMED = re.compile(r"\b(seconds|s per 1,000|MB/s)\b")  # in the header of a table: measured from this column on
 
 
 @dataclass
@@ -217,13 +217,17 @@ def commands(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
 def masked(lines: Sequence[str]) -> list[str]:
     """Lines without what differs from run to run: times, rates, dates, column widths."""
     made = []
-    timed = False
+    measured: int | None = None  # where the measured columns of the table begin, inside one
     for line in lines:
-        timed = bool(line.strip()) and (timed or bool(TIMED_TABLE.search(line)))
+        header = TIMED.search(line)
+        if header is not None:
+            measured = len(line[: header.start()].rstrip())
+        elif not line.strip():
+            measured = None
+        elif measured is not None:
+            line = line[:measured] + re.sub(r"[\d.,]+( %)?|(?<=\s)-(?=\s|$)", "N", line[measured:])
         for pattern, word in VOLATILE:
             line = pattern.sub(word, line)
-        if timed:
-            line = re.sub(r"(?<![\w.])[\d.,]+( [kMG]?B| m?s| µs)?|(?<=\s)-(?=\s|$)", "N", line)
         made.append(re.sub(r"─+", "─", re.sub(r"\s+", " ", line)).strip())
     return made
 

@@ -84,9 +84,17 @@ def predict(model: Model, data: Bytes, offsets: Offsets) -> tuple[Ints, Floats]:
 # --- reading a model file ---------------------------------------------------------------------------------------------
 
 
-@cache
 def load(path: Path) -> Model:
-    """Read a model file, once per process; a dense matrix stays on disk and is shared between processes."""
+    """Read a model file, once per process and state of the file; a dense matrix stays on disk, shared by processes."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UsageError(f"cannot read the fastText model {str(path)!r}: {error}") from error
+    return _load(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _load(path: Path, size: int, modified: int) -> Model:
     try:
         content = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError) as error:

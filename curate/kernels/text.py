@@ -70,8 +70,8 @@ def count_kernel(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[NDArray
             byte = data[at]
             char_count += 1
             if byte < 0x80:
-                now = classes[byte] & WORD
-                word_count += now & ~inside
+                now = int(classes[byte]) & WORD
+                word_count += now & (1 - inside)
                 inside = now
                 at += 1
                 continue
