@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.console import Quiet
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate.console import Quiet
     from curate.pipeline import Pipeline
     from curate.plan import Planned
     from curate.read import Source, Survey
@@ -77,47 +78,46 @@ def estimate(pipeline: Pipeline, inputs: Sequence[str] | None, *, sample: int, w
         folder = Path(name)
         small = max(1, sample // SMALL)
         warm = _trial(pipeline, paths, folder / "warm", small, _Survey(watch))
-        trials = []
-        for records in (small, sample):
-            watch.stage(f"trial on {records:,} records")
-            trials.append(_faster(pipeline, paths, folder, records))
+        surveys = folder / "warm" / SURVEYS
+        watch.stage(f"trial on {small:,} records")
+        first = _faster(pipeline, paths, folder / "small", small, surveys)
+        watch.stage(f"trial on {sample:,} records")
+        second = _faster(pipeline, paths, folder / "large", sample, surveys)
         whole = _inputs(pipeline, paths, folder / "warm")
-        first, second = trials
         return _figures(pipeline, whole, first, second, float(warm.run.manifest["seconds"]["survey"]))
 
 
-class _Survey:
+class _Survey(Quiet):
     """Tells of the survey only: it goes over the whole input, the rest of a trial does not."""
 
     def __init__(self, watch: Quiet) -> None:
         self.watch = watch
         self.quiet = True
 
-    def stage(self, name: str, total_bytes: int | None = None, **more: Any) -> None:
+    def stage(self, name: str, total_bytes: int | None = None, *, chunks: int | None = None) -> None:
         """Pass the survey on, and name what follows it once."""
         if name == "survey":
-            self.watch.stage(name, total_bytes, **more)
+            self.watch.stage(name, total_bytes, chunks=chunks)
             self.quiet = False
         elif not self.quiet:
             self.watch.stage("warm-up")
             self.quiet = True
 
-    def advance(self, **done: Any) -> None:
+    def advance(self, *, documents: int = 0, bytes: int = 0, kept: int | None = None, chunks: int = 1) -> None:
         """Pass on how far the survey is."""
         if not self.quiet:
-            self.watch.advance(**done)
+            self.watch.advance(documents=documents, bytes=bytes, kept=kept, chunks=chunks)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def _faster(pipeline: Pipeline, paths: list[str] | None, folder: Path, sample: int) -> Trial:
+def _faster(pipeline: Pipeline, paths: list[str] | None, folder: Path, sample: int, surveys: Path) -> Trial:
     """The faster of two trials on the same sample, so that a busy moment of the machine does not count."""
-    surveys = folder / "warm" / SURVEYS
-    first = _trial(pipeline, paths, folder / f"{sample}-first", sample, None, surveys)
+    first = _trial(pipeline, paths, folder / "first", sample, None, surveys)
     if first.seconds > LONG_SECONDS:
         return first
-    second = _trial(pipeline, paths, folder / f"{sample}-second", sample, None, surveys)
+    second = _trial(pipeline, paths, folder / "second", sample, None, surveys)
     return min(first, second, key=lambda trial: trial.seconds)
 
 

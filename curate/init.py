@@ -50,6 +50,7 @@ NOT_PLAIN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 class Proposal:
     """Everything that the written pipeline says, with the reasons."""
 
+    name: str
     paths: Sequence[str]
     output: str
     text: str
@@ -87,7 +88,7 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     id, why_id, missing = choose_id(look, sample, candidates)
     columns = unite_columns(look, text, id)
     found = Proposal(
-        paths, output_folder(data, base), text, why_text, id, why_id, look, sample, study(sample),
+        name_of(data[0]), paths, output_folder(data, base), text, why_text, id, why_id, look, sample, study(sample),
         sample.unreadable + missing, clashes(columns), remarks,
     )  # fmt: skip
     written = "\n".join(_lines(found)) + "\n"
@@ -138,6 +139,13 @@ def path_from(path: str, base: Path) -> str:
     if base.absolute() == Path.cwd():
         return path
     return os.path.relpath(path, base)
+
+
+def name_of(path: str) -> str:
+    """A pipeline's name from a path: its last part that is no pattern, without endings."""
+    whole = path if "://" in path else os.path.abspath(path)
+    parts = [part for part in re.split(r"[/\\]", whole) if part.strip(".") and not re.search(r"[*?\[\]:]", part)]
+    return shown(parts[-1].partition(".")[0] or parts[-1]) if parts else "corpus"
 
 
 def output_folder(data: Sequence[str], base: Path) -> str:
@@ -197,7 +205,7 @@ def _lines(found: Proposal) -> Iterator[str]:
     yield from comment(
         f"A first pipeline, written by `curate init` after a look at {saw}. All figures are of that look."
     )
-    yield f"name: {scalar(_name(found.paths))}"
+    yield f"name: {scalar(found.name)}"
     yield ""
     yield from _input(found)
     yield ""
@@ -212,14 +220,6 @@ def _lines(found: Proposal) -> Iterator[str]:
     yield from _budget(found)
     yield ""
     yield from _audit(sample)
-
-
-def _name(paths: Sequence[str]) -> str:
-    """A name from the first path: its last part that is no pattern, without endings."""
-    parts = [part for part in re.split(r"[/\\]", paths[0]) if part.strip(".") and not re.search(r"[*?\[\]:]", part)]
-    if not parts:
-        return "corpus"
-    return shown(parts[-1].partition(".")[0] or parts[-1])
 
 
 def _input(found: Proposal) -> Iterator[str]:
@@ -360,11 +360,10 @@ def _notes(found: Proposal) -> Iterator[str]:
     yield from _note("id", found.why_id if found.id is None else f"{shown(found.id)}; {found.why_id}")
     yield from _note("characters", _quantiles(figures.chars))
     yield from _note("words", _quantiles(figures.words))
-    yield from _note("empty", f"{figures.blank:,} texts ({percent(figures.blank / texts)})")
+    yield from _note("empty", f"{figures.blank:,} ({percent(figures.blank / texts)})")
     yield from _note("languages", _listed([f"{label} {percent(share)}" for label, share in figures.languages.items()]))
-    yield from _note(
-        "duplicates", f"{figures.repeats:,} texts repeat an earlier one ({percent(figures.repeats / texts)})"
-    )
+    repeats = f"{figures.repeats:,} repeat an earlier text ({percent(figures.repeats / texts)})"
+    yield from _note("duplicates", repeats)
     reasons = [f"{shown(reason)} ({number:,})" for reason, number in sample.errors.items()]
     unreadable = f"{found.unreadable:,} ({percent(found.unreadable_share)}): {_listed(reasons, 5) or 'no id'}"
     yield from _note("unreadable", unreadable if found.unreadable else "none")

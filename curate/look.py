@@ -275,7 +275,7 @@ def choose_id(look: Look, sample: Sample, candidates: Sequence[str]) -> tuple[st
         values = sample.records["input.id"]
         missing = values.null_count()
         repeats = len(values) - missing - values.drop_nulls().n_unique()
-        lost = f"; {missing:,} records have none, which counts as unreadable" if missing else ""
+        lost = f"; {missing:,} of {len(values):,} records have none and cannot be read" if missing else ""
         return "id", f"{repeats:,} of its values repeat an earlier one (a second x becomes x~2){lost}", missing
     if files and all("id" in columns for columns in files):
         raise UsageError(

@@ -152,7 +152,7 @@ def domains_in(path: Path, size: int, modified: int) -> dict[int, pl.Series]:
         domain = line.lower().removeprefix("*").strip(".")
         domains.add(domain)
         try:
-            domains |= {domain.encode("idna").decode(), domain.encode().decode("idna")}
+            domains.add(domain.encode("idna").decode() if not domain.isascii() else domain.encode().decode("idna"))
         except UnicodeError:  # not a name that IDNA can write: it stands as it is
             continue
     by_labels: dict[int, list[str]] = {}

@@ -11,7 +11,8 @@ A page is run in a folder of its own with a small corpus in `corpus/`, its block
     ```console   lines `$ curate ...` and `$ python -c ...` are run, and what follows must be what they print; a line
                  `...` stands for any lines, `# exit 1` after a command is the exit code to expect
 
-Times, rates and dates are not compared. Blocks of any other kind (sh, text, json) are not run.
+Progress lines are left out of what is printed: on a terminal there is a display in their place. Times, rates, dates and
+the digits of scores beyond the third are not compared. Blocks of any other kind (sh, text, json) are not run.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ VOLATILE = (
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.+Z-]+"), "DATE"),
     (re.compile(rf"{SIZE}/s|[\d.,]+( [MB])? (documents|docs|records)/s"), "RATE"),
     (re.compile(r"[\d.,]+ (ms|s|min|h)\b( [\d.,]+ (s|min|h)\b)?"), "TIME"),
-    (re.compile(rf"^memory +{SIZE}|^disk +{SIZE}: output {SIZE}, audit {SIZE}, stored results {SIZE}"), "SIZES"),
+    (re.compile(r"(\d\.\d{3})\d+"), r"\1"),  # of scores, the digits that are the same on every kind of machine
 )
-TIMED = re.compile(r"\b(seconds|s per 1,000|MB/s)\b")  # in the header of a table: measured from this column on
+PROGRESS = re.compile(r"^[\w ,.-]+: (done|stopped) in .*\n?", re.MULTILINE)
+TIMED = re.compile(r"(?<=  )(seconds|s per 1,000|MB/s)\b")  # in the header of a table: measured from this column on
 
 
 @dataclass
@@ -117,9 +119,10 @@ class Page:
         self.lines = (ROOT / name).read_text("utf-8").split("\n")
         self.namespace: dict[str, Any] = {"__name__": "__page__"}
         self.problems: list[str] = []
+        self.differences: list[str] = []
 
     def run(self) -> str:
-        """Run every block and return the page with the outputs of this run; what went wrong is in `problems`."""
+        """Run every block and return the page with the outputs of this run; see `problems` and `differences`."""
         before = Path.cwd()
         with tempfile.TemporaryDirectory(prefix="page-") as place:
             self.folder = Path(place).resolve()
@@ -171,7 +174,10 @@ class Page:
                 lines.pop()
             while lines and not lines[0]:
                 lines.pop(0)
-            made += [f"$ {command}", *(shown if same(shown, lines) else cut(shown, lines))]
+            if not same(shown, lines):
+                self.differences += difference(masked(shown), masked(cut(shown, lines)), f"{self.name}: $ {command}")
+                shown = cut(shown, lines)
+            made += [f"$ {command}", *shown]
         return made
 
     def _command(self, command: str) -> tuple[str, int]:
@@ -194,7 +200,7 @@ class Page:
                     raise ValueError(f"`{command}` is neither `curate ...`, `python -c ...` nor `cat ...`")
             except SystemExit as stop:
                 code = stop.code or 0
-        text = bytes(out.buffer.getvalue()).decode()  # type: ignore[attr-defined]  # it is the BytesIO above
+        text = PROGRESS.sub("", bytes(out.buffer.getvalue()).decode())  # type: ignore[attr-defined]  # a BytesIO
         return re.sub(
             r"[ \t]+$", "", text.replace(f"{self.folder}/", "").replace(str(self.folder), "."), flags=re.M
         ), code
@@ -237,6 +243,11 @@ def same(shown: Sequence[str], printed: Sequence[str]) -> bool:
     return masked(shown) == masked(cut(shown, printed))
 
 
+def difference(shown: Sequence[str], made: Sequence[str], name: str) -> list[str]:
+    """The lines in which a page and what it should be differ."""
+    return list(difflib.unified_diff(shown, made, f"{name}: as it is", f"{name}: as it should be", n=1, lineterm=""))
+
+
 def cut(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
     """What was printed, shortened in the middle where the page shows a line `...`."""
     if ELLIPSIS not in shown:
@@ -251,20 +262,17 @@ def cut(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
 
 def treat(name: str, check: bool) -> int:
     """Make or run one page; write it, or with `check` print what differs."""
-    problems: list[str] = []
     before = (ROOT / name).read_text("utf-8") if (ROOT / name).is_file() else ""
+    problems: list[str] = []
     if name in GENERATED:
         after = generated()[name]
+        differences = difference(before.split("\n"), after.split("\n"), name)
     else:
         page = Page(name)
-        after, problems = page.run(), page.problems
-    for problem in problems:
-        print(problem)
-    if after != before and check:
-        sys.stdout.writelines(
-            difflib.unified_diff(before.splitlines(True), after.splitlines(True), name, f"{name}, as it should be")
-        )
-    elif after != before:
+        after, problems, differences = page.run(), page.problems, page.differences
+    for line in (*problems, *(differences if check else ())):
+        print(line)
+    if after != before and not check:
         (ROOT / name).write_text(after, "utf-8")
         print(f"wrote {name}")
     return 1 if problems or (check and after != before) else 0
