@@ -58,7 +58,7 @@ def main() -> None:
         return
     with work_folder(options.work) as folder:
         if options.startup:
-            found = {"machine": machine(), "startup": startup(folder, max(5, options.repeat))}
+            found: Row = {"machine": machine(), "startup": startup(folder, max(5, options.repeat))}
         else:
             data = options.data or default_data()
             found = {"machine": machine(), "data": corpora(data, folder)}
@@ -188,12 +188,13 @@ def fresh_process(case: str, source: Path, output: Path) -> Row:
 
 def run_case(case: str, source: str, output: str) -> Row:
     """What a fresh process does: one run, or one floor."""
-    made: Callable[[Path, Path], Row]
+    from curate.estimate import peak_memory
+
     if case in PIPELINES:
         found = run_pipeline(PIPELINES[case], Path(source), Path(output))
     else:
-        made = {"floor: polars": polars_floor, "floor: pyarrow": pyarrow_floor}[case]
-        found = made(Path(source), Path(output))
+        floor: Callable[[Path, Path], Row] = {"floor: polars": polars_floor, "floor: pyarrow": pyarrow_floor}[case]
+        found = floor(Path(source), Path(output))
     return found | {"peak_bytes": peak_memory()}
 
 
@@ -234,19 +235,11 @@ def pyarrow_floor(source: Path, output: Path) -> Row:
     output.mkdir(parents=True)
     for file in sorted(source.iterdir()):
         reader = pq.ParquetFile(file)
-        schema, zstd = reader.schema_arrow, {"compression": "zstd", "compression_level": 3}
-        with pq.ParquetWriter(output / file.name, schema, **zstd) as writer:
+        target = str(output / file.name)
+        with pq.ParquetWriter(target, reader.schema_arrow, compression="zstd", compression_level=3) as writer:
             for batch in reader.iter_batches(batch_size=8192, use_threads=False):
                 writer.write_batch(batch)
     return {}
-
-
-def peak_memory() -> int:
-    """The most memory that this process has held, in bytes."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def summary(name: str, sizes: Row, times: dict[int, list[Row]]) -> Row:

@@ -179,20 +179,17 @@ def text_bytes(surveys: Sequence[tuple[Source, Survey]], trial: Trial) -> int:
     return round(sum(survey.rows * means.get(source.file, mean) for source, survey in surveys))
 
 
-def extrapolate(small: tuple[float, float], large: tuple[float, float], whole: float) -> float:
-    """The line through two measured points (size, cost), at `whole`; never below the large one's cost per size.
+def line(small: tuple[float, float], large: tuple[float, float]) -> tuple[float, float]:
+    """The line through two measured points (size, cost): what it costs in any case, and per unit of size.
 
-    A slope that comes out negative or too steep is noise: then cost is taken as proportional to size.
+    Where noise makes the slope negative or the fixed cost negative, cost is taken as proportional to size.
     """
-    size, cost = large
-    if whole <= size or size <= 0:
-        return cost
-    rise = size - small[0]
-    slope = (cost - small[1]) / rise if rise > 0 else cost / size
+    (size, cost), (small_size, small_cost) = large, small
+    if size <= 0:
+        return cost, 0.0
+    slope = (cost - small_cost) / (size - small_size) if size > small_size else 0.0
     fixed = cost - slope * size
-    if slope <= 0 or fixed < 0:
-        return cost / size * whole
-    return fixed + slope * whole
+    return (fixed, slope) if slope > 0 and fixed >= 0 else (0.0, cost / size)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -200,15 +197,12 @@ def extrapolate(small: tuple[float, float], large: tuple[float, float], whole: f
 
 def _figures(pipeline: Pipeline, whole: Inputs, small: Trial, large: Trial, survey_seconds: float) -> Row:
     counts = large.run.counts
-    text = text_bytes(whole.surveys, large)
-    if large.records >= whole.records:
-        text = large.text_bytes
-    sizes = (small.text_bytes, large.text_bytes, text)
-    seconds = _scaled(small.seconds, large.seconds, sizes)
-    disk = {name: round(_scaled(small.disk[name], large.disk[name], sizes)) for name in large.disk}
-    rate = (text - large.text_bytes) / (seconds - large.seconds) if seconds > large.seconds else None
-    if rate is None:
-        rate = large.text_bytes / large.seconds
+    all_read = large.records >= whole.records
+    text = large.text_bytes if all_read else text_bytes(whole.surveys, large)
+    sizes = (small.text_bytes, large.text_bytes)
+    seconds, per_byte = _scaled(sizes, (small.seconds, large.seconds), text)
+    disk = {name: round(_scaled(sizes, (small.disk[name], large.disk[name]), text)[0]) for name in large.disk}
+    rate = 1 / per_byte if per_byte else None
     return {
         "pipeline": pipeline.name,
         "files": len(whole.surveys),
@@ -229,7 +223,7 @@ def _figures(pipeline: Pipeline, whole: Inputs, small: Trial, large: Trial, surv
         "parts": _parts(large),
         "speed": {
             "text_bytes_per_second": rate,
-            "documents_per_second": rate * large.records / large.text_bytes if large.text_bytes else None,
+            "documents_per_second": rate * large.records / large.text_bytes if rate else None,
         },
         "expected": {
             "seconds": survey_seconds + seconds,
@@ -242,8 +236,10 @@ def _figures(pipeline: Pipeline, whole: Inputs, small: Trial, large: Trial, surv
     }
 
 
-def _scaled(small: float, large: float, sizes: tuple[int, int, int]) -> float:
-    return extrapolate((sizes[0], small), (sizes[1], large), sizes[2])
+def _scaled(sizes: tuple[int, int], costs: tuple[float, float], whole: int) -> tuple[float, float]:
+    """The cost of the whole input, and of one byte more; as measured where the sample is the whole input."""
+    fixed, slope = line((sizes[0], costs[0]), (sizes[1], costs[1]))
+    return costs[1] if whole <= sizes[1] else fixed + slope * whole, slope
 
 
 def passes(steps: Sequence[Planned]) -> list[Row]:
@@ -314,9 +310,16 @@ def _parts(trial: Trial) -> list[Row]:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has held so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+    """The most memory that this process has held so far, in bytes.
+
+    Linux tells it per program as VmHWM; its ru_maxrss would start at what the parent held.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------
@@ -347,8 +350,11 @@ def print_estimate(found: Mapping[str, Any], console: Console | None = None) -> 
     target.print()
     _print_steps(found, target)
     target.print(Text(f"\nwhole input, {expected['basis']}, one worker"))
-    rate = f"{_number(speed['text_bytes_per_second'] / 1e6)} MB/s, {_number(speed['documents_per_second'])} documents/s"
-    _fact(target, "speed", rate)
+    rate = speed["text_bytes_per_second"]
+    rates = (
+        f"{_number(None if rate is None else rate / 1e6)} MB/s, {_number(speed['documents_per_second'])} documents/s"
+    )
+    _fact(target, "speed", f"{rates}, start-up apart")
     _fact(target, "duration", f"{human_seconds(expected['seconds'])}, of which {survey} for the survey (done just now)")
     _fact(target, "memory", f"at least {human_bytes(found['memory']['peak_bytes'])}, the peak of these trials")
     _fact(

@@ -7,6 +7,7 @@ chunks or runs. Filters are registered by name when their class is made; plugins
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ENTRY_POINT_GROUP = "curate.filters"
+PLUGIN_MODULE = "curate_plugin"
 
 # The columns that the engine takes out of a filter's results for its own use.
 EDITS = "edits"
@@ -210,8 +212,7 @@ def register(cls: type[Filter]) -> None:
     known = _registry.get(cls.label)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise PluginError(
-            f"two filters are named {cls.label!r}: {known.__module__}.{known.__qualname__} and "
-            f"{cls.__module__}.{cls.__qualname__}",
+            f"two filters are named {cls.label!r}: {_whereabouts(known)} and {_whereabouts(cls)}",
             hint="give one another name, for example with your team's prefix: name='acme.my_filter'",
         )
     _registry[cls.label] = cls
@@ -240,28 +241,44 @@ def load_plugin(path: str | Path) -> list[type[Filter]]:
     file = Path(path).resolve()
     if not file.is_file():
         raise PluginError(f"plugin file {str(path)!r} does not exist", hint="paths are relative to the pipeline file")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    module_name = f"curate_plugin_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    source = file.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    module_name = f"{PLUGIN_MODULE}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
     if _plugins.get(file) != digest:
         spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
+        if spec is None:
             raise PluginError(f"plugin file {str(path)!r} is not a Python file")
-        for name in [name for name, cls in _registry.items() if cls.__module__ == module_name]:
-            del _registry[name]
+        _forget(module_name)
+        _plugins.pop(file, None)
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except PluginError:
-            raise
+        try:  # compiled here: the loader would trust a __pycache__ of the same second
+            exec(compile(source, str(file), "exec"), module.__dict__)
         except Exception as error:  # a plugin is foreign code: whatever it raises is reported by name
+            _forget(module_name)
             sys.modules.pop(module_name, None)
+            if isinstance(error, PluginError):
+                raise PluginError(f"plugin file {str(path)!r}: {error.message}", hint=error.hint) from error
             raise PluginError(
                 f"plugin file {str(path)!r} cannot be loaded: {type(error).__name__}: {error}",
                 hint=f"run `python {path}` to see the whole traceback",
             ) from error
         _plugins[file] = digest
     return [cls for cls in _registry.values() if cls.__module__ == module_name]
+
+
+def _forget(module_name: str) -> None:
+    """Take the filters of a module out of the registry."""
+    for name in [name for name, cls in _registry.items() if cls.__module__ == module_name]:
+        del _registry[name]
+
+
+def _whereabouts(cls: type[Filter]) -> str:
+    """A class and where it was defined."""
+    module = cls.__module__
+    if module.startswith(PLUGIN_MODULE):
+        module = str(getattr(sys.modules.get(module), "__file__", module))
+    return f"{cls.__qualname__} in {module}"
 
 
 def plugin_files() -> list[Path]:
@@ -282,13 +299,35 @@ def code_version(cls: type[Filter]) -> str:
 
         return f"{__version__}:{cls.version}"
     try:
-        source = Path(inspect.getfile(cls)).read_bytes()
-    except (OSError, TypeError):  # a class made in a notebook
-        try:
-            source = inspect.getsource(cls).encode()
-        except (OSError, TypeError):
-            source = cls.__qualname__.encode()
-    return f"{cls.version}:{hashlib.sha256(source).hexdigest()}"
+        file = Path(inspect.getfile(cls)).resolve()
+        digest = _plugins.get(file) or hashlib.sha256(file.read_bytes()).hexdigest()
+    except (OSError, TypeError):  # a class made in a notebook has no file: what its methods do tells it apart
+        digest = hashlib.sha256(_code_of(vars(cls)).encode()).hexdigest()
+    return f"{cls.version}:{digest}"
+
+
+def _code_of(value: Any, seen: frozenset[int] = frozenset()) -> str:
+    """The compiled code below a class's attributes, functions and closures as text, without files and lines."""
+    if id(value) in seen:  # a function that calls itself
+        return ""
+    inner = functools.partial(_code_of, seen=seen | {id(value)})
+    if isinstance(value, types.CodeType):
+        return repr((value.co_code.hex(), value.co_names, [inner(constant) for constant in value.co_consts]))
+    if isinstance(value, types.FunctionType):
+        captured = [inner(cell.cell_contents) for cell in value.__closure__ or () if cell != types.CellType()]
+        return repr((inner(value.__code__), captured, inner(value.__defaults__), inner(value.__kwdefaults__)))
+    if isinstance(value, classmethod | staticmethod):
+        return inner(value.__func__)
+    if isinstance(value, property):
+        return inner((value.fget,))
+    if isinstance(value, Mapping):
+        skipped = ("__firstlineno__", "__static_attributes__")
+        return repr(sorted((str(key), inner(one)) for key, one in value.items() if key not in skipped))
+    if isinstance(value, frozenset | set):
+        return repr(sorted(map(inner, value)))
+    if isinstance(value, tuple | list):
+        return repr([inner(one) for one in value])
+    return repr(value) if isinstance(value, str | bytes | int | float | bool | None) else type(value).__qualname__
 
 
 def _load_all() -> None:
@@ -342,7 +381,13 @@ def _from_function(
     function: Callable[..., Any], name: str | None, above_limit: float | None, below_limit: float | None
 ) -> type[Filter]:
     score_name = function.__name__
-    parameters = inspect.signature(function, eval_str=True).parameters
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except NameError as error:
+        raise PluginError(
+            f"{score_name}: an annotation cannot be read: {error}",
+            hint="import what it names at the top of the file, not under TYPE_CHECKING",
+        ) from error
     if len(parameters) == 0:
         raise PluginError(f"{score_name} must take the documents as its first parameter")
     fields: dict[str, Any] = {}
@@ -352,11 +397,12 @@ def _from_function(
                 f"{score_name}: option {parameter.name!r} must be keyword-only",
                 hint=f"write def {score_name}(docs, *, {parameter.name}=...)",
             )
-        if parameter.default is parameter.empty:
-            kind, default = parameter.annotation, ...
-        else:
-            kind = type(parameter.default) if parameter.annotation is parameter.empty else parameter.annotation
-            default = parameter.default
+        if hasattr(Filter, parameter.name) or parameter.name in ("above", "below"):
+            raise PluginError(f"{score_name}: an option cannot be named {parameter.name!r}", hint="give it another one")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        kind = parameter.annotation
+        if kind is parameter.empty:
+            kind = Any if default is None or default is ... else type(default)
         fields[parameter.name] = (kind, default)
     options = tuple(fields)
     for side, limit in (("above", above_limit), ("below", below_limit)):

@@ -29,7 +29,7 @@ from curate.ledger import QUARANTINE_SCHEMA
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
 from curate.read import Columns, Source, Survey, hash_ids, unite
-from curate.write import Part, write_ledger, write_quarantine, write_shards
+from curate.write import Part, added_columns, write_ledger, write_quarantine, write_shards
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -237,12 +237,15 @@ class Job:
             "name": self.pipeline.name,
             "curate": __version__,
             "pipeline": self.pipeline.resolved(),
-            "steps": [{"name": step.name, "filter": type(step.filter).label} for step in plan.steps],
+            "steps": [
+                {"name": step.name, "filter": type(step.filter).label, "corpus_wide": step.corpus_wide}
+                for step in plan.steps
+            ],
             "identity": identity | {"hashes": [{"file": e["file"], "sha256": e["sha256"]} for e in plan.inputs]},
             "inputs": list(plan.inputs),
             "outputs": [asdict(part) for part in (*data, *ledger, *quarantine, *dropped)],
             "base": os.path.relpath(self.base, root),
-            "columns": {"text": plan.columns.text, "id": plan.columns.id},
+            "columns": {"text": plan.columns.text, "id": plan.columns.id, "published": added_columns(plan)},
             "models": models(plan),
             "versions": versions(),
             "limits": limits(plan),

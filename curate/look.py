@@ -6,7 +6,6 @@ cannot be read is counted, as a run would count it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -206,8 +205,8 @@ def choose_text(look: Look) -> tuple[str, str, list[str]]:
             return name, "by its name", remark
     if kind is not None:
         raise UsageError(
-            f"the records are {kind[0]}: there is {kind[1]}, and pipelines read one text per record so far",
-            hint="to clean one column of text, write a pipeline with `input: {paths: [...], text: COLUMN}`",
+            f"these are {kind[0]} ({kind[1]}): this kind of data is not supported yet",
+            hint="to clean one column of text only, write a pipeline with `input: {paths: [...], text: COLUMN}`",
         )
     means = {name: mean for name in look.columns if (mean := _mean_length(look.values(name))) > 0}
     if not means:
@@ -223,7 +222,7 @@ def choose_text(look: Look) -> tuple[str, str, list[str]]:
 def record_kind(look: Look) -> tuple[str, str] | None:
     """Whether records are chat or preference records, and by what sign; None for plain text."""
     if all(any(value for value in look.values(name)) for name in PAIR):
-        return "preference records", "a pair of columns chosen and rejected"
+        return "preference records", "a pair of columns, chosen and rejected"
     for name in CHAT_NAMES:
         values = [value for value in look.values(name) if value]
         if values and all(_is_chat(value) for value in values):
@@ -249,8 +248,9 @@ def _mean_length(values: Sequence[Any]) -> float:
 def id_candidates(look: Look, text: str) -> list[str]:
     """Columns that every file has, whose name and kind fit an id, the likeliest first."""
     files = [survey.columns for _, survey in look.found if survey.columns]
-    named = [name for wanted in ID_NAMES for name in look.columns if name.casefold() == wanted and name != text]
-    return [name for name in named if all(columns.get(name) in ("string", "int") for columns in files)]
+    named = [name for wanted in ID_NAMES for name in look.columns if name.casefold() == wanted]
+    named += [name for name in look.columns if name.casefold().endswith(("_id", "-id")) and name not in named]
+    return [n for n in named if n != text and all(columns.get(n) in ("string", "int") for columns in files)]
 
 
 def unite_columns(look: Look, text: str, id: str | None) -> Columns:
@@ -355,8 +355,8 @@ def _head(
 
 
 def reason(error: str) -> str:
-    """A record's error without its place, so that equal ones can be counted together."""
-    return re.sub(r"(: byte \d+| \(raw: [^)]*\)| \(row group \d+\))", "", error)
+    """A record's error without its details, so that equal ones can be counted together."""
+    return error.partition(": ")[0].partition(" (row group")[0]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -68,12 +68,19 @@ def _original(records: pl.DataFrame, columns: Columns) -> pl.DataFrame:
 
 
 def scan_dropped(run: Run) -> pl.LazyFrame:
-    """Dropped records: `file`, `row`, `step`, `rule`, `failed`, `duplicate_of`, then the input's columns, lazily."""
+    """Dropped records, lazily: VERDICT_COLUMNS, then the input's columns (`input.NAME` where a name is taken)."""
     from polars.io.plugins import register_io_source
 
     ledger = run.ledger.filter(~pl.col("kept")).select(VERDICT_COLUMNS)
-    text = run.manifest["columns"]["text"]
-    schema = dict(ledger.collect_schema()) | {text: pl.String()}
+    verdict = dict(ledger.collect_schema())
+    wanted: dict[str, pl.Expr] = {}
+    schema: dict[str, Any] = dict(verdict)
+    published = run.manifest["columns"]["published"]
+    for name, kind in run.kept.collect_schema().items():
+        if name not in published and name != run.manifest["columns"]["id"]:
+            shown = f"input.{name}" if name in verdict else name
+            wanted[shown] = pl.col(name).cast(kind).alias(shown)
+            schema[shown] = kind
 
     def batches(
         columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, batch_size: int | None
@@ -81,7 +88,7 @@ def scan_dropped(run: Run) -> pl.LazyFrame:
         left = limit
         for (_,), part in ledger.collect().partition_by("file", as_dict=True, maintain_order=True).items():
             for texts in records_of(run, part.select("file", "row")):
-                found = texts.select(pl.col("__row").alias("row"), pl.col(text))
+                found = texts.select(pl.col("__row").alias("row"), *wanted.values())
                 frame = part.join(found, on="row", how="inner", maintain_order="left").select(*schema)
                 if predicate is not None:
                     frame = frame.filter(predicate)
@@ -116,13 +123,13 @@ def why(run: Run, id: str) -> dict[str, Any]:
     for step in run.manifest["steps"]:
         name = step["name"]
         scores = {key: row[key] for key in row if key.startswith(f"{name}.") and _belongs(key, name, run)}
-        judged = name == row["step"] or any(value is not None for value in scores.values())
         broken = [code for code in row["failed"] or [] if _belongs(code, name, run)]
+        reached = row["kept"] or name == row["step"] or _before(run, name, row["step"])
         steps.append(
             {
                 "step": name,
                 "filter": step["filter"],
-                "judged": judged or row["kept"] or _before(run, name, row["step"]),
+                "judged": reached or (row["sampled"] and not step["corpus_wide"]),
                 "scores": scores,
                 "limits": [rules[code] for code in rules if rules[code]["step"] == name],
                 "broken": broken,
@@ -131,21 +138,7 @@ def why(run: Run, id: str) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "id": id,
         "verdict": "kept" if row["kept"] else "dropped",
-        **{
-            key: row[key]
-            for key in (
-                "file",
-                "row",
-                "step",
-                "rule",
-                "failed",
-                "duplicate_of",
-                "similarity",
-                "copies",
-                "bytes",
-                "sampled",
-            )
-        },
+        **{key: row[key] for key in (*VERDICT_COLUMNS[1:], "copies", "bytes", "sampled")},
         "steps": steps,
         "input": {key.removeprefix("input."): value for key, value in row.items() if key.startswith("input.")},
         "now": _place(run, row) if row["kept"] else None,

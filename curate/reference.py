@@ -318,7 +318,7 @@ def print_why(answer: Mapping[str, Any]) -> None:
     for step in answer["steps"]:
         _line(console)
         _line(console, (step["step"], "bold"), (f"  {_step_says(step, answer)}", _step_style(step)))
-        rows = [*_score_rows(step, known), *_other_rules(step, known)] if step["judged"] else []
+        rows = [*(_score_rows(step, known) if step["judged"] else ()), *_other_rules(step, known)]
         if rows:
             _columns(console, rows, indent=2)
     _line(console)
@@ -337,13 +337,13 @@ def _print_quarantined(console: Console, answer: Mapping[str, Any]) -> None:
 
 
 def _step_says(step: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-    if not step["judged"]:
-        return f"unknown: {answer['step']} had dropped it"
     broken = ", ".join(_rule(code, step) for code in step["broken"])
     if broken and step["step"] == answer["step"]:
         return f"dropped it: {broken}"
     if broken:
         return f"would have dropped it: {broken}"
+    if not step["judged"]:
+        return f"unknown: {answer['step']} had dropped it"
     if step["scores"].get(f"{step['step']}.judged") is False:
         return "does not apply to it"
     return "passed"
@@ -425,7 +425,7 @@ GENERATED = f"<!-- written by `{REGENERATE}`: do not edit -->"
 
 def filters_markdown(known: Mapping[str, type[Filter]]) -> str:
     """The page of the built-in filters: options, scores, rules, source."""
-    described = [about for cls in known.values() if (about := describe(cls))["from"] == "built in"]
+    described = [describe(cls) for cls in known.values() if origin(cls) == "built in"]
     lines = [GENERATED, "", "# Filters", "", FILTERS_INTRO, "", "| filter | what it does |", "| --- | --- |"]
     lines += [f"| [`{about['name']}`](#{about['name']}) | {_cell(about['summary'])} |" for about in described]
     for about in described:

@@ -176,8 +176,8 @@ def prepare(root: Path) -> None:
                 hint="choose a new folder for --output",
             )
     try:
-        for folder in (".curate", ".curate/tmp"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        (root / ".curate").mkdir(mode=0o700, exist_ok=True)  # it holds what audit/ holds
     except OSError as error:
         raise OutputError(f"cannot write to {root}: {error.strerror}", hint="choose another --output") from error
     if not os.access(root, os.W_OK):

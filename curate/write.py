@@ -346,6 +346,11 @@ def id_name(plan: Plan) -> str:
     return "id" if "id" not in plan.columns.types else "curate_id"
 
 
+def added_columns(plan: Plan) -> list[str]:
+    """The columns of the published data that the input does not have: ids made by curate, `output.columns`."""
+    return [name for name in data_schema(plan) if name not in plan.columns.types]
+
+
 def data_schema(plan: Plan) -> dict[str, Any]:
     """The columns of the published data, in order."""
     columns = plan.columns

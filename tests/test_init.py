@@ -98,6 +98,11 @@ def test_an_id_column_whose_values_repeat_is_taken_when_there_is_no_other(here: 
     assert "2 of its values repeat an earlier one" in unwrapped(text)
 
 
+def test_any_column_that_is_called_an_id_may_be_one(here: Path) -> None:
+    write_lines(here / "a.jsonl", [{"parent_id": "same", "message_id": f"m{n}", "text": prose(n)} for n in range(5)])
+    assert proposed(here, "a.jsonl")[0].input.id == "message_id"
+
+
 def test_records_without_an_id_count_as_unreadable(here: Path) -> None:
     write_lines(here / "a.jsonl", [{"id": None if n == 3 else n, "text": prose(n)} for n in range(10)])
     pipeline, _, notes = proposed(here, "a.jsonl")
@@ -295,9 +300,10 @@ def test_a_budget_is_a_tenth_of_a_percent_or_twice_what_was_seen() -> None:
     assert [budget(share) for share in (0, 0.0004, 0.01, 0.0123, 0.9)] == ["0.1%", "0.1%", "2%", "2.5%", "100%"]
 
 
-def test_reasons_are_counted_without_their_places() -> None:
+def test_reasons_are_counted_without_their_details() -> None:
     assert reason("not UTF-8: byte 17") == "not UTF-8"
-    assert reason("record too large: 9 bytes (raw: the first 5 bytes)") == "record too large: 9 bytes"
+    assert reason("record too large: 9 bytes, the limit is 5 (raw: the first 5 bytes)") == "record too large"
+    assert reason("text is null") == "text is null"
 
 
 def test_a_sample_is_spread_over_files_and_row_groups(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from engine import CALLS, Counted, FirstLetter, Mask, Repeat, Trouble, hashes, make_corpus, write_lines
 
 from curate import Pipeline, open_run
 from curate.errors import LockError, OutputError, PipelineError, StepError, StoppedError, UsageError
 from curate.filter import Filter
 from curate.pipeline import Step
 from curate.run import Run
-from engine import CALLS, Counted, FirstLetter, Mask, Repeat, Trouble, hashes, make_corpus, write_lines
 
 
 def run(corpus: Path, output: Path, *steps: Filter | Step, paths: list[str] | None = None, **options: object) -> Run:
@@ -69,7 +69,9 @@ def test_shuffled_paths_give_the_same_bytes(corpus: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("workers", [2, 4])
-def test_workers_give_the_same_bytes(corpus: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_give_the_same_bytes(
+    corpus: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     one = run(corpus, tmp_path / "one", Counted(low=60), Mask(), FirstLetter(), workers=1)
     two = run(corpus, tmp_path / "two", Counted(low=60), Mask(), FirstLetter(), workers=workers)
@@ -223,7 +225,10 @@ def test_a_changed_score_option_scores_again(corpus: Path, out: Path) -> None:
 
 def test_an_added_file_is_the_only_one_scored(corpus: Path, out: Path, tmp_path: Path) -> None:
     run(corpus, out, Counted(low=60), FirstLetter())
-    write_lines(corpus / "part-00.jsonl", [{"id": f"new{n}", "text": f"x{n}" * 40, "source": "s", "score": 1.5} for n in range(7)])
+    write_lines(
+        corpus / "part-00.jsonl",
+        [{"id": f"new{n}", "text": f"x{n}" * 40, "source": "s", "score": 1.5} for n in range(7)],
+    )
     again = run(corpus, out, Counted(low=60), FirstLetter(), update=True)
     assert scored(again)["test.counted"] == 7
     afresh = run(corpus, tmp_path / "afresh", Counted(low=60), FirstLetter())
@@ -389,12 +394,14 @@ def test_scores_can_be_published_and_dropped_records_kept_whole(corpus: Path, ou
     assert done.kept.collect()["test.counted.size"].min() >= 60
     dropped = pl.read_parquet(out / "audit" / "dropped" / "*.parquet")
     assert dropped.height == done.counts["dropped"]
-    assert dropped["id"].to_list() == done.dropped.collect()["id"].to_list()
+    read_back = done.dropped.collect()
+    assert dropped["id"].to_list() == read_back["id"].to_list()
+    assert dropped.select("text", "source", "score").equals(read_back.select("text", "source", "score"))
 
 
 def test_audit_is_private(corpus: Path, out: Path) -> None:
     run(corpus, out, Counted())
-    assert (out / "audit").stat().st_mode & 0o777 == 0o700
+    assert [(out / name).stat().st_mode & 0o777 for name in ("audit", ".curate")] == [0o700, 0o700]
 
 
 def test_why_explains_a_dropped_and_a_kept_document(corpus: Path, out: Path) -> None:

@@ -285,6 +285,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, list what differs")
     given = parser.parse_args()
     os.environ |= {"COLUMNS": "80", "NO_COLOR": "1"}
+    os.environ.pop("FORCE_COLOR", None)
     if given.page is not None:
         return treat(given.page, given.check)
     options = ["--check"] if given.check else []

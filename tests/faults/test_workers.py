@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from engine import Counted, FirstLetter, Poison, hashes, words, write_lines
 
 from curate import Pipeline
 from curate.executors import Failure, Local
-from engine import Counted, FirstLetter, Poison, hashes, words, write_lines
 
 TESTS = str(Path(__file__).parent.parent)
 
@@ -125,7 +125,8 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     environment = os.environ | {"CURATE_FAIL_AT": "31:kill"}
     program = (
         f"import sys; sys.path.insert(0, {TESTS!r})\nfrom curate import Pipeline\nfrom engine import *\n"
-        f"Pipeline(steps=[Counted(low=20), FirstLetter()]).run({str(tmp_path / 'in')!r}, {str(tmp_path / 'out')!r}, workers=1)"
+        f"Pipeline(steps=[Counted(low=20), FirstLetter()])"
+        f".run({str(tmp_path / 'in')!r}, {str(tmp_path / 'out')!r}, workers=1)"
     )
     killed = subprocess.run([sys.executable, "-c", program], env=environment)
     assert killed.returncode == 137
