@@ -37,7 +37,7 @@ class CsvPiece(Piece):
     id: str | None = None
 
     def _cells(self, name: str) -> pl.Series:
-        at = self.header.index(name)
+        at = self.header.index(name) if name in self.header else 0
         return pl.Series([row[at] for row in self.cells], dtype=pl.String)
 
     def texts(self) -> pl.Series:

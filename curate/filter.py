@@ -302,7 +302,8 @@ def code_version(cls: type[Filter]) -> str:
         file = Path(inspect.getfile(cls)).resolve()
         digest = _plugins.get(file) or hashlib.sha256(file.read_bytes()).hexdigest()
     except (OSError, TypeError):  # a class made in a notebook has no file: what its methods do tells it apart
-        digest = hashlib.sha256(_code_of(vars(cls)).encode()).hexdigest()
+        own = {name: value for name, value in vars(cls).items() if not name.startswith("__")}
+        digest = hashlib.sha256(_code_of(own).encode()).hexdigest()
     return f"{cls.version}:{digest}"
 
 
@@ -321,8 +322,7 @@ def _code_of(value: Any, seen: frozenset[int] = frozenset()) -> str:
     if isinstance(value, property):
         return inner((value.fget,))
     if isinstance(value, Mapping):
-        skipped = ("__firstlineno__", "__static_attributes__")
-        return repr(sorted((str(key), inner(one)) for key, one in value.items() if key not in skipped))
+        return repr(sorted((str(key), inner(one)) for key, one in value.items()))
     if isinstance(value, frozenset | set):
         return repr(sorted(map(inner, value)))
     if isinstance(value, tuple | list):

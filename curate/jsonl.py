@@ -121,8 +121,8 @@ def _parse(part: Lines, first: int, text: str, id: str | None) -> JsonPiece:
 
 
 def _unended(bad: Bad) -> str:
-    """A last line without a line feed that is no JSON is the trace of a file that was cut off."""
-    if bad.error.startswith(("not JSON", "not UTF-8")):
+    """A last line without a line feed that ends in the middle is the trace of a file that was cut off."""
+    if "unexpected end of data" in bad.error or bad.error.startswith("not UTF-8"):
         return f"truncated: the last line has no end and is {bad.error}"
     return bad.error
 

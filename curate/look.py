@@ -183,12 +183,25 @@ def _peek_parquet(source: Source) -> tuple[dict[str, str], list[dict[str, Any]]]
             kinds = parquet_kinds(source, file, "")
             for group in range(file.metadata.num_row_groups):
                 for batch in group_batches(file, group, list(kinds)):
-                    return kinds, batch.slice(0, PEEK_RECORDS).to_pylist()
+                    values = {name: _plain(batch.column(name).slice(0, PEEK_RECORDS)) for name in kinds}
+                    return kinds, [dict(zip(kinds, row, strict=True)) for row in zip(*values.values(), strict=True)]
     except Damage:
         pass  # counted as unreadable when the sample is read
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException) as error:
         explain_damage(source, error)  # stops where it is the disk that fails
     return kinds, []
+
+
+def _plain(column: Any) -> list[Any]:
+    """The values of an Arrow column; bytes where it is text that is not UTF-8."""
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        nested = pa.types.is_nested(column.type)
+        values = [None] * len(column) if nested else column.cast(pa.large_binary()).to_pylist()
+    return values
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

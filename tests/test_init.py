@@ -321,6 +321,16 @@ def test_a_sample_is_spread_over_files_and_row_groups(here: Path, monkeypatch: p
     assert rows == [*range(5), *range(20, 25), *range(40, 45), *range(60, 65)]
 
 
+def test_a_text_that_is_not_utf8_in_parquet_is_one_unreadable_record(here: Path) -> None:
+    texts = [prose(n).encode() for n in range(9)] + [b"Caf\xe9"]
+    offsets = pa.array([0, *(sum(map(len, texts[: n + 1])) for n in range(10))], pa.int32()).buffers()[1]
+    column = pa.Array.from_buffers(pa.string(), 10, [None, offsets, pa.py_buffer(b"".join(texts))])
+    pq.write_table(pa.table({"text": column}), here / "a.parquet")
+    pipeline, _, notes = proposed(here, "a.parquet")
+    assert any("unreadable  1 (10.0 %): not UTF-8 (1)" in note for note in notes)
+    assert pipeline.run().counts["quarantined"] == 1
+
+
 def test_a_damaged_file_among_others_is_counted(here: Path) -> None:
     pl.DataFrame({"text": [prose(n) for n in range(50)]}).write_parquet(here / "a.parquet")
     (here / "b.parquet").write_bytes((here / "a.parquet").read_bytes()[:-20])
