@@ -25,6 +25,8 @@ from curate.read import Batch, read
 from curate.worker import doing
 
 FIRST_FAILURES = 100  # a step that fails on so many first documents in a row would fail on all
+BATCH_BYTES = 16_000_000  # of text held at once
+TRIAL_BYTES = 1_000_000  # the same for a trial, which stops after a few records
 FAULT = "__fault"  # the column of stored results that holds the error of a document that could not be scored
 
 
@@ -100,7 +102,9 @@ def read_chunk(plan: Plan, chunk: Chunk, *, want: tuple[str, ...] | None = None)
     repeats = store.read_frame(plan.root, plan.repeats[chunk.source.file]) if plan.repeats else None
     left = chunk.records
     stop = None if left is None else chunk.cut.row + left
-    for batch in read(chunk.source, chunk.cut, plan.columns, want=want, max_record=plan.pipeline.limits.record):
+    size = BATCH_BYTES if left is None else TRIAL_BYTES
+    limit = plan.pipeline.limits.record
+    for batch in read(chunk.source, chunk.cut, plan.columns, want=want, batch_bytes=size, max_record=limit):
         records, bad = batch.records, batch.bad
         if stop is not None:
             records, bad = records.filter(pl.col("row") < stop), bad.filter(pl.col("row") < stop)

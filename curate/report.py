@@ -256,7 +256,7 @@ def _quarantine(folder: Path) -> Row:
     if not files:
         return {"errors": [], "more_errors": 0, "by_step": {}}
     first_line = pl.col("error").fill_null("unknown").str.replace(r"(?s)[:\r\n].*$", "")
-    kind = first_line.str.replace_all(r"[0-9]+", "N").str.strip_chars().str.slice(0, 80)
+    kind = first_line.str.replace_all(r"(^|[\s(:,])[0-9]+", "${1}N").str.strip_chars().str.slice(0, 80)
     records = pl.scan_parquet(files, glob=False).select("file", "row", "id", "step", error=kind)
     groups = records.group_by("step", "error").len("records").sort("step", "error", nulls_last=False)
     found = groups.collect(engine="streaming").sort("records", descending=True, maintain_order=True)

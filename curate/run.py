@@ -11,7 +11,7 @@ import polars as pl
 
 from curate import store
 from curate.console import Quiet
-from curate.errors import UsageError
+from curate.errors import OutputError, UsageError
 from curate.executors import Executor, Local, Serial
 from curate.job import Job
 from curate.ledger import QUARANTINE_SCHEMA
@@ -55,6 +55,7 @@ def run_pipeline(
         raise UsageError("no input", hint="name it in the pipeline (input: {paths: [...]}) or with --input")
     root = output_folder(pipeline, output)
     sources = find_sources(pipeline.input.paths, folder)
+    refuse_own_output(pipeline.input.paths, folder, sources, root)
     store.prepare(root)
     made_executor = executor or make_executor(workers, sources, pipeline.limits)
     try:
@@ -74,13 +75,24 @@ def make_executor(workers: int | None, sources: Sequence[Source], limits: Limits
     return Serial() if workers == 1 else Local(workers, limits.seconds, limits.memory)
 
 
+def refuse_own_output(paths: Sequence[str], base: Path, sources: Sequence[Source], root: Path) -> None:
+    """Refuse an output folder that the input's folders or patterns hold: a run must not read what it writes."""
+    inside = [path for path in paths if "://" not in path and root.is_relative_to(os.path.abspath(base / path))]
+    inside += [source.file for source in sources if not source.remote and Path(source.url).is_relative_to(root)]
+    if inside:
+        raise OutputError(
+            f"the output folder {root} is inside the input {inside[0]!r}",
+            hint="choose another --output, or name the files",
+        )
+
+
 def output_folder(pipeline: Pipeline, output: str | Path | None) -> Path:
     """The run's directory: the one given, else the pipeline's."""
     if output is not None:
-        return Path(output).absolute()
+        return Path(os.path.abspath(output))
     if pipeline.output.path is None:
         raise UsageError("no output folder", hint="name it in the pipeline (output: {path: ...}) or with --output")
-    return (pipeline.base / pipeline.output.path).absolute()
+    return Path(os.path.abspath(pipeline.base / pipeline.output.path))
 
 
 # --- a run, finished --------------------------------------------------------------------------------------------------

@@ -27,21 +27,23 @@ class Blocklist(Filter, name="blocklist"):
         "listed": "whether the address is in a listed domain; false where there is no address or no list",
     }
 
-    terms: Path | None = Field(None, description="file of terms, one per line; lines that start with # are comments")
-    words: tuple[str, ...] = Field((), description="terms given here, beside those of the file")
+    terms: Path | None = Field(
+        default=None, description="file of terms, one per line; lines that start with # are comments"
+    )
+    words: tuple[str, ...] = Field(default=(), description="terms given here, beside those of the file")
     domains: Path | None = Field(
-        None, description="file of domains, one per line; `example.org` also stands for `www.example.org`"
+        default=None, description="file of domains, one per line; `example.org` also stands for `www.example.org`"
     )
     column: str = Field("text", description="the column that is searched for terms")
-    url_column: str | None = Field(None, description="the column that holds the address (with `domains`)")
+    url_column: str | None = Field(default=None, description="the column that holds the address (with `domains`)")
     whole_words: bool = Field(
-        True,
+        default=True,
         description=(
             "count a term only where no letter, digit or mark is joined to it; in scripts written without spaces it "
             "counts everywhere"
         ),
     )
-    ignore_case: bool = Field(True, description="whether `Casino` is `casino`")
+    ignore_case: bool = Field(default=True, description="whether `Casino` is `casino`")
     max_hits: int = threshold(0, ge=0, description="drop documents with more occurrences than this")
 
     @field_validator("words")

@@ -32,17 +32,18 @@ class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
     }
 
     normalize: bool = Field(
-        True, description="compare normalised texts: NFC, case folded, white space collapsed; false compares every byte"
+        default=True,
+        description="compare normalised texts: NFC, case folded, white space collapsed; false compares every byte",
     )
     scope: str | None = Field(
-        None,
+        default=None,
         description=(
             "only documents with the same value of this column (an input column, or `step.score`) are duplicates; "
             "a missing value is a value of its own"
         ),
     )
     keep: tuple[Priority, ...] = Field(
-        ("earliest",),
+        default=("earliest",),
         min_length=1,
         description=(
             "which document of a group stays, most important first: `earliest` in the input, `longest` in UTF-8 bytes, "

@@ -58,12 +58,13 @@ class Language(Filter, name="language"):
         None, ge=0, le=1, description="drop documents whose label has a lower probability (FineWeb uses 0.65)"
     )
     max_chars: int | None = Field(
-        10_000,
+        default=10_000,
         ge=1,
         description="how many characters from the start of a document are read; null reads all of it",
     )
     model: Path | None = Field(
-        None, description="a fastText classifier (.bin or .ftz) in place of lid.176; its labels are used as they are"
+        default=None,
+        description="a fastText classifier (.bin or .ftz) in place of lid.176; its labels are used as they are",
     )
 
     @field_validator("keep", mode="before")

@@ -319,6 +319,11 @@ def test_an_unfinished_run_resumes(corpus: Path, out: Path, tmp_path: Path, monk
     assert not (out / ".curate" / "lock").exists()
 
 
+def test_an_output_inside_the_input_is_refused(corpus: Path) -> None:
+    with pytest.raises(OutputError, match="is inside the input"):
+        run(corpus, corpus / "out", Counted())
+
+
 def test_a_folder_in_use_is_refused(corpus: Path, out: Path) -> None:
     from curate import store
 
