@@ -223,7 +223,7 @@ def _careful(feed: _Feed, width: int | None) -> _Row | None:
     except StopIteration:
         return None
     except _Fault as fault:
-        return [], str(fault), feed.raw()
+        return [], str(fault), feed.lines[feed.start]
     except csv.Error as error:
         reason = str(error) if str(error).startswith("record") else f"not CSV: {error}"
         feed.take_back(width or 0)

@@ -122,6 +122,7 @@ class Job:
         self.watch.stage("survey", sum(source.size for source in self.sources))
         surveys = survey_all(self.root, self.sources, pipeline, self.executor)
         columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
+        self.watch.stage("preparing steps (compiled on first use)")
         steps = plan_steps(pipeline, columns)
         repeats = self._repeats(surveys, columns)
         chunks = make_chunks(surveys, columns, pipeline.limits.record, repeats, self.sample)
@@ -333,14 +334,15 @@ def run_again(plan: Plan, chunk: Chunk, executor: Executor) -> ChunkDone:
 
 def isolate(plan: Plan, chunk: Chunk, executor: Executor, low: int, high: int) -> None:
     """Find the records of [low, high) that lose a worker, and note them for quarantine."""
-    failure = _one(executor, functools.partial(try_rows, plan, chunk), (low, high))
+    try_one = functools.partial(try_rows, plan, chunk)
+    failure = _one(executor, try_one, (low, high))
     if not isinstance(failure, Failure):
         return
     if high - low > 1:
         middle = (low + high) // 2
         isolate(plan, chunk, executor, low, middle)
         isolate(plan, chunk, executor, middle, high)
-    elif failure.doing:
+    elif failure.doing and isinstance(_one(executor, try_one, (low, high)), Failure):  # not by chance
         give_up_on(plan, chunk, failure.doing, low, f"{failure.kind}: {failure.detail}")
 
 

@@ -30,7 +30,6 @@ class JsonPiece(Piece):
     records: list[dict[str, Any]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     text: str = "text"
-    seen: dict[str, None] = field(default_factory=dict)  # columns of bad records
 
     def texts(self) -> pl.Series:
         """The text of every good record."""
@@ -62,7 +61,7 @@ class JsonPiece(Piece):
         return self.lines[position]
 
     def kinds(self) -> dict[str, str]:
-        """The kind of every column; one that only bad records have is null."""
+        """The kind of every column of the good records, in order of first appearance."""
         found: dict[str, dict[type, str]] = {}
         for record in self.records:
             for name, value in record.items():
@@ -77,7 +76,7 @@ class JsonPiece(Piece):
             kinds[name] = "null"
             for kind_name in known.values():
                 kinds[name] = wider(kinds[name], kind_name)
-        return kinds | {name: "null" for name in self.seen if name not in kinds}
+        return kinds
 
 
 def json_pieces(
@@ -110,7 +109,8 @@ def _parse(part: Lines, first: int, text: str, id: str | None) -> JsonPiece:
             continue
         known = None
         if isinstance(record, dict):
-            piece.seen |= dict.fromkeys(list(record)[:MAX_COLUMNS])
+            if len(piece.seen) < MAX_COLUMNS:
+                piece.seen |= dict.fromkeys(list(record)[:MAX_COLUMNS])
             value = _MISSING if id is None else record.get(id, _MISSING)
             known = None if _id_error(value) else str(value)
         piece.bad.append(bad_record(row, known, reason, line))

@@ -81,9 +81,9 @@ def open_parquet(source: Source) -> Iterator[Any]:
         try:
             file = pq.ParquetFile(stored, page_checksum_verification=True, buffer_size=_BUFFER_BYTES)
             meta = file.metadata
-            file.schema_arrow  # noqa: B018  # decodes the schema
+            str(file.schema_arrow)  # decodes every name in it
             rows = sum(meta.row_group(number).num_rows for number in range(meta.num_row_groups))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise Damage(_footer(source, stored, error)) from None
         if rows != meta.num_rows:
             raise Damage(f"corrupt: the footer counts {meta.num_rows} records, its row groups {rows}")

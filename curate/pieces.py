@@ -64,6 +64,7 @@ class Piece(ABC):
     size: int  # bytes of the input that it covers
     rows: Sequence[int] = field(default_factory=list)  # of the good records
     bad: list[Bad] = field(default_factory=list)
+    seen: dict[str, None] = field(default_factory=dict)  # columns of objects whose text is not sound
 
     @abstractmethod
     def texts(self) -> pl.Series:
@@ -83,7 +84,7 @@ class Piece(ABC):
 
     @abstractmethod
     def kinds(self) -> dict[str, str]:
-        """The kind of every column; one that only bad records have is null."""
+        """The kind of every column of the good records, in order of first appearance."""
 
     def batch(self, file: str, columns: Columns, want: Sequence[str]) -> Batch:
         """The piece as polars columns; records without a usable id move to the bad ones."""

@@ -29,6 +29,7 @@ __all__ = [
     "BAD_SCHEMA", "Batch", "Columns", "Cut", "Source", "Survey", "find_sources", "hash_ids", "read", "survey", "unite",
 ]  # fmt: skip
 
+LISTED_COLUMNS = 100  # of a file without any sound text, for the message
 MAX_COLUMNS = 10_000  # in one file: more are data in the place of names, and a table of them would not fit anywhere
 
 
@@ -58,8 +59,9 @@ def survey(
 ) -> tuple[Survey, NDArray[np.uint64]]:
     """Look at a whole file: hash, records, kinds of columns, places to cut, and a hash of every record's id.
 
-    Kinds are those of the records whose text is sound; a bad record never widens a column. The hashes are one per
-    record, 0 where it has no usable id, and empty when `id` is None; `id` need not be there.
+    Kinds are those of the records whose text is sound; a bad record never adds or widens a column. Where no text is
+    sound, the columns that were seen are listed as null. The hashes are one per record, 0 where it has no usable id,
+    and empty when `id` is None; `id` need not be there.
     """
     digest = None if source.remote else _sha256(source)
     if source.format == "parquet":
@@ -84,12 +86,15 @@ _Found = tuple[dict[str, str], list[Cut], list[NDArray[np.uint64]]]
 def _survey_lines(source: Source, text: str, id: str | None, chunk_bytes: int, max_record: int) -> _Found:
     """Survey of JSONL and CSV: plain JSONL is cut at line ends, other files are one cut."""
     columns: dict[str, str] = {}
+    seen: dict[str, str] = {}
     cuts: list[Cut] = []
     hashes: list[NDArray[np.uint64]] = []
     divisible = source.format == "jsonl" and source.compression is None
     start = place = row = rows = 0
     for piece in _line_pieces(source, 0, -1, 0, text, id, max_record, chunk_bytes):
         _widen(source, columns, piece.kinds())
+        if not columns and len(seen) < LISTED_COLUMNS:
+            seen |= dict.fromkeys(piece.seen, "null")
         if id is not None:
             hashes.append(_piece_hashes(piece, id))
         place += piece.size
@@ -99,7 +104,7 @@ def _survey_lines(source: Source, text: str, id: str | None, chunk_bytes: int, m
             start, row, rows = place, row + rows, 0
     if rows:
         cuts.append(Cut(start, place, row, rows) if divisible else Cut(0, -1, 0, rows))
-    return columns, cuts, hashes
+    return columns or seen, cuts, hashes
 
 
 def _widen(source: Source, columns: dict[str, str], kinds: dict[str, str]) -> None:
@@ -188,21 +193,23 @@ def unite(surveys: Sequence[tuple[Source, Survey]], text: str, id: str | None) -
 
     null < bool < int < float < string; nested JSON is text; other Parquet types stay where all files agree, else they
     are text. Raises UsageError when no file has the text column (or the id column), or when a Parquet or CSV file
-    lacks it or has it as a type that cannot be one. Files that could not be read at all are left out.
+    lacks it or has it as a type that cannot be one. Files of which no record could be read are left out.
     """
     kinds: dict[str, str] = {}
+    without_text: dict[str, str] = {}
     for source, found in surveys:
         if not found.columns:
             continue
-        merge(kinds, found.columns)
         if source.format != "jsonl":
             _check_column(source, found, text, "text", ("string", "null"))
             if id is not None:
                 _check_column(source, found, id, "id", ("string", "int", "null"))
-    if kinds:
-        for name, role in ((text, "text"), (id, "id")):
-            if name is not None and name not in kinds:
-                raise UsageError(f"no input file has the {role} column {name!r}", hint=_columns_hint(role, name, kinds))
+        merge(kinds if text in found.columns else without_text, found.columns)
+    if without_text and not kinds:
+        message = f"no input file has the text column {text!r}"
+        raise UsageError(message, hint=_columns_hint("text", text, without_text))
+    if kinds and id is not None and id not in kinds:
+        raise UsageError(f"no input file has the id column {id!r}", hint=_columns_hint("id", id, kinds))
     types = {name: type_of(kind) for name, kind in kinds.items()}
     forced = {name: pl.String() for name in (text, id) if name is not None}
     return Columns(text, id, {**types, **forced})

@@ -207,6 +207,7 @@ def _raw_lines(source: Source, start: int, stop: int, max_record: int, size: int
             break
         if large is not None:
             end = data.find(b"\n")
+            large += data[: max(0, min(RAW_BYTES - len(large), len(data) if end < 0 else end))]
             if end < 0:
                 skipped += len(data)
                 continue
