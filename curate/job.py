@@ -122,7 +122,7 @@ class Job:
         self.watch.stage("survey", sum(source.size for source in self.sources))
         surveys = survey_all(self.root, self.sources, pipeline, self.executor)
         columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
-        self.watch.stage("preparing steps (compiled on first use)")
+        self.watch.stage("preparing steps, compiled on first use")
         steps = plan_steps(pipeline, columns)
         repeats = self._repeats(surveys, columns)
         chunks = make_chunks(surveys, columns, pipeline.limits.record, repeats, self.sample)

@@ -186,7 +186,7 @@ def id_column(surveys: Sequence[tuple[Source, Survey]], pipeline: Pipeline) -> s
     """The column that ids come from: the one asked for, else `id` where every file has it, else none."""
     if pipeline.input.id is not None:
         return pipeline.input.id
-    with_columns = [found for _, found in surveys if found.columns]
+    with_columns = [found for _, found in surveys if pipeline.input.text in found.columns]
     return "id" if with_columns and all("id" in found.columns for found in with_columns) else None
 
 

@@ -22,7 +22,7 @@ FORMATS = {
     ".json": "jsonl",
     ".csv": "csv",
 }
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 KNOWN = ".parquet, .jsonl, .ndjson, .jsonlines, .json, .csv; all but .parquet also with .gz or .zst"
 
 GZIP = b"\x1f\x8b"  # RFC 1952, section 2.3.1

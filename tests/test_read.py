@@ -172,6 +172,7 @@ def test_extensions_that_are_no_format(tmp_path: Path, name: str) -> None:
         ("a.json", "plain", "jsonl", None),
         ("A.JSONL.GZ", "gzip", "jsonl", "gzip"),
         ("a.csv.zst", "zstd", "csv", "zstd"),
+        ("a.csv.zstd", "zstd", "csv", "zstd"),
         ("a.jsonl", "gzip", "jsonl", "gzip"),
         ("a.jsonl.gz", "zstd", "jsonl", "zstd"),
         ("a.jsonl.zst", "plain", "jsonl", None),
