@@ -22,6 +22,7 @@ R = TypeVar("R")
 
 LIBRARIES = ("POLARS_MAX", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMBA_NUM")
 THREADS = {f"{library}_THREADS": "1" for library in LIBRARIES}  # one each: the workers are the parallelism
+ATTEMPTS = 5  # at one piece of work whose worker is lost, before the run stops
 LOOK_SECONDS = 0.25  # how often workers are looked at for time and memory
 
 
@@ -63,20 +64,20 @@ class Serial:
 
 
 def ordered(executor: Executor, function: Callable[[I], R], items: Iterable[I]) -> Iterator[R]:
-    """Results of `executor.map` in the order of the items; an item whose worker was lost is tried once more."""
+    """Results of `executor.map` in the order of the items; an item whose worker was lost is tried again."""
     from curate.errors import StoppedError
 
     listed = list(items)
     pending = list(enumerate(listed))
     waiting: dict[int, R] = {}
     number = 0
-    for attempt in (1, 2):
+    for attempt in range(1, ATTEMPTS + 1):
         lost: list[tuple[int, I]] = []
         for (position, item), result in executor.map(_Numbered(function), pending):
             if isinstance(result, Failure):
-                if attempt == 2:
+                if attempt == ATTEMPTS:
                     raise StoppedError(
-                        f"a worker was lost twice over the same work: {result.detail}",
+                        f"a worker was lost {ATTEMPTS} times over the same work: {result.detail}",
                         hint="give it more memory or fewer workers, then run the same command again",
                     )
                 lost.append((position, item))

@@ -24,7 +24,7 @@ from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, r
 from curate.console import Quiet
 from curate.corpus import decide
 from curate.errors import OutputError, StoppedError
-from curate.executors import Executor, Failure
+from curate.executors import ATTEMPTS, Executor, Failure
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
@@ -319,9 +319,10 @@ def run_again(plan: Plan, chunk: Chunk, executor: Executor) -> ChunkDone:
     """Run a chunk whose worker was lost again; lost twice, the record that does it is found by halving."""
     run_one = functools.partial(run_chunk, plan)
     done = _one(executor, run_one, chunk)
-    if isinstance(done, Failure):
-        cut = chunk.cut
-        isolate(plan, chunk, executor, cut.row, cut.row + cut.rows)
+    for _ in range(ATTEMPTS - 2):
+        if not isinstance(done, Failure):
+            return done
+        isolate(plan, chunk, executor, chunk.cut.row, chunk.cut.row + chunk.cut.rows)
         done = _one(executor, run_one, chunk)
     if isinstance(done, Failure):
         raise StoppedError(

@@ -80,7 +80,7 @@ def run(folder: Path, name: str, kills: random.Random | None) -> tuple[Path, int
 
     def kill_workers() -> None:
         nonlocal hits
-        while kills is not None and not over.wait(kills.uniform(0.5, 4)):
+        while kills is not None and not over.wait(kills.uniform(1, 8)):
             workers = children(process.pid)
             if workers:
                 try:
