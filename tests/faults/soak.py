@@ -71,8 +71,22 @@ def copy_corpus(data: Path, folder: Path, copies: int) -> None:
 
 
 def run(folder: Path, name: str, kills: random.Random | None) -> tuple[Path, int]:
-    """One run with two workers; `kills` decides when a worker is killed."""
+    """One run with two workers, some killed; a run that gives up (exit code 3) is resumed."""
     out = folder / name
+    hits = 0
+    for _ in range(20):
+        code, more, said = once(folder, out, kills)
+        hits += more
+        if code != 3:
+            break
+        print("gave up, resumed", flush=True)
+    if code != 0:
+        sys.exit(f"exit code {code} after {hits} kills:\n{said}")
+    return out, hits
+
+
+def once(folder: Path, out: Path, kills: random.Random | None) -> tuple[int, int, str]:
+    """The command once: exit code, workers killed, what it said."""
     command = [sys.executable, "-m", "curate", "run", str(folder / "p.yaml"), "--input", str(folder / "in")]
     process = subprocess.Popen([*command, "--output", str(out), "--workers", "2"], stderr=subprocess.PIPE, text=True)
     hits = 0
@@ -94,9 +108,7 @@ def run(folder: Path, name: str, kills: random.Random | None) -> tuple[Path, int
     _, said = process.communicate()
     over.set()
     thread.join()
-    if process.returncode != 0:
-        sys.exit(f"exit code {process.returncode} after {hits} kills:\n{said}")
-    return out, hits
+    return process.returncode, hits, said
 
 
 def children(pid: int) -> list[int]:
