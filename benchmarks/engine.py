@@ -1,6 +1,7 @@
 """How fast the engine is, Parquet in to Parquet out, on one core; and how fast curate starts.
 
-    python benchmarks/engine.py                     the engine on data/web, at 1x and 4x
+    python benchmarks/engine.py                     the engine on data/web, at 1x and 4x, 1 and 2 workers
+    python benchmarks/engine.py --sizes 1 4 16      the same with a larger corpus: is memory flat?
     python benchmarks/engine.py --startup           help, import, and a run on a tiny file
     python benchmarks/engine.py --json > here.json
 
@@ -16,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SIZES = (1, 4)
+SIZES = [1, 4]
 THREAD_VARIABLES = (
     "POLARS_MAX_THREADS",
     "OMP_NUM_THREADS",
@@ -39,6 +41,10 @@ PIPELINES = {
     "length + exact_duplicates": "steps:\n- length: {min_chars: 20}\n- exact_duplicates\n",
     "length + language + exact_duplicates": "steps:\n- length: {min_chars: 20}\n- language\n- exact_duplicates\n",
 }
+WORKERS = (1, 2)
+CASES = {
+    f"{name}, {count} worker{'s' * (count > 1)}": (text, count) for name, text in PIPELINES.items() for count in WORKERS
+}
 FLOORS = ("floor: polars", "floor: pyarrow")
 Row = dict[str, Any]
 
@@ -48,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of Parquet files with id and text")
     parser.add_argument("--repeat", type=int, default=3, help="times that every case runs; the median counts")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="sizes of the corpus, times data/web")
     parser.add_argument("--startup", action="store_true", help="measure start-up instead")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--work", type=Path, help="folder for corpora and runs (default: a temporary one)")
@@ -56,6 +63,7 @@ def main() -> None:
     if options.case:
         print(json.dumps(run_case(*options.case)))
         return
+    SIZES[:] = sorted(options.sizes)
     with work_folder(options.work) as folder:
         if options.startup:
             found: Row = {"machine": machine(), "startup": startup(folder, max(5, options.repeat))}
@@ -159,10 +167,10 @@ def changed(frame: Any, copy: int) -> Any:
 
 def engine(folder: Path, sizes: Row, repeat: int) -> list[Row]:
     """Measure every case at every size, each time in a fresh process, and take slopes between the medians."""
-    names = [*PIPELINES, *FLOORS]
+    names = [*CASES, *FLOORS]
     times: dict[tuple[str, int], list[Row]] = {(name, size): [] for name in names for size in SIZES}
     for case in names:
-        fresh_process(case, folder / "corpus-1x", folder / "out")  # compiles kernels, fills the page cache
+        fresh_process(case, folder / f"corpus-{SIZES[0]}x", folder / "out")  # compiles kernels, fills the page cache
     for _ in range(repeat):  # all cases in turn, so that a busy minute does not hit one case alone
         for (case, size), found in times.items():
             found.append(fresh_process(case, folder / f"corpus-{size}x", folder / "out"))
@@ -190,22 +198,22 @@ def run_case(case: str, source: str, output: str) -> Row:
     """What a fresh process does: one run, or one floor."""
     from curate.estimate import peak_memory
 
-    if case in PIPELINES:
-        found = run_pipeline(PIPELINES[case], Path(source), Path(output))
+    if case in CASES:
+        found = run_pipeline(*CASES[case], Path(source), Path(output))
     else:
         floor: Callable[[Path, Path], Row] = {"floor: polars": polars_floor, "floor: pyarrow": pyarrow_floor}[case]
         found = floor(Path(source), Path(output))
-    return found | {"peak_bytes": peak_memory()}
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # the largest one
+    return found | {"peak_bytes": max(peak_memory(), worker)}
 
 
-def run_pipeline(steps: str, source: Path, output: Path) -> Row:
-    """A whole run as `curate run` does it, in this process."""
-    from curate.executors import Serial
+def run_pipeline(steps: str, workers: int, source: Path, output: Path) -> Row:
+    """A whole run as `curate run` does it, in this process and its workers."""
     from curate.pipeline import Pipeline
     from curate.run import run_pipeline
 
     text = f"name: benchmark\ninput: {{paths: ['{source}'], id: id}}\n{steps}"
-    run = run_pipeline(Pipeline.parse(text, base=source), None, output, executor=Serial())
+    run = run_pipeline(Pipeline.parse(text, base=source), None, output, workers=workers)
     manifest = run.manifest
     return {"counts": run.counts, "work": manifest["work"], "seconds": manifest["seconds"], "disk": disk(output)}
 
@@ -244,7 +252,7 @@ def pyarrow_floor(source: Path, output: Path) -> Row:
 
 def summary(name: str, sizes: Row, times: dict[int, list[Row]]) -> Row:
     """One case: medians at each size, rates as slopes, start-up apart, steps of the large run."""
-    small, large = SIZES
+    small, large = SIZES[0], SIZES[-1]
     wall = {size: statistics.median(one["wall"] for one in found) for size, found in times.items()}
     cpu = {size: statistics.median(one["cpu"] for one in found) for size, found in times.items()}
     mb = {size: sizes[f"{size}x"]["text_bytes"] / 1e6 for size in SIZES}
@@ -337,9 +345,10 @@ def _engine_tables(found: Row) -> list[str]:
         f"{size}x = {data[f'{size}x']['text_bytes'] / 1e6:,.1f} MB of text in {data[f'{size}x']['records']:,} documents"
         for size in SIZES
     )
-    lines = [f"Input: {text}. One core, one thread; rates are slopes between the two, medians of several runs.", ""]
+    lines = [f"Input: {text}. One thread per worker; rates are slopes from the smallest to the largest, medians.", ""]
+    shown = ", ".join(f"{size}x" for size in SIZES)
     lines += [
-        "| Parquet to Parquet | MB/s | documents/s | MB per CPU second | start-up | wall 1x, 4x | peak memory 1x, 4x |",
+        f"| Parquet to Parquet | MB/s | documents/s | MB per CPU second | start-up | wall {shown} | peak {shown} |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in found["cases"]:

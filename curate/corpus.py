@@ -33,8 +33,7 @@ class DiskCorpus(Corpus):
 
     def partitions(self, key: str) -> list[Partition]:
         """Split the sketches by the value of column `key`, all equal values together."""
-        total = sum(_sketch_size(self.plan, self.step, chunk) for chunk in self.plan.chunks)
-        parts = max(1, -(-total // PARTITION_BYTES))
+        parts = max(1, -(-self.sketch_bytes() // PARTITION_BYTES))
         folder = self.scratch / f"by-{key}"
         folder.mkdir(parents=True, exist_ok=True)
         split = functools.partial(_split, self.plan, self.step, key, parts, folder)
@@ -47,6 +46,14 @@ class DiskCorpus(Corpus):
     def map(self, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
         """Apply a function to items through the executor, results in the order of the items."""
         return ordered(self.executor, function, items)
+
+    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+        """Apply a function to the sketches of each chunk's survivors, results in order of the chunks."""
+        return ordered(self.executor, functools.partial(_apply, self.plan, self.step, function), self.plan.chunks)
+
+    def sketch_bytes(self) -> int:
+        """The bytes of the stored sketches."""
+        return sum(_sketch_size(self.plan, self.step, chunk) for chunk in self.plan.chunks)
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts, as edited so far, of the given (chunk, row) pairs."""
@@ -145,8 +152,8 @@ def _sketch_size(plan: Plan, step: Planned, chunk: Chunk) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:
-    """Write the sketches of one chunk's survivors, split by the value of `key`; return the parts that got rows."""
+def _sketches(plan: Plan, step: Planned, chunk: Chunk) -> pl.DataFrame:
+    """The sketches of one chunk's survivors: chunk, row, id and the sketch's columns."""
     alive = survivors(plan, chunk).select("chunk", "row", "id")
     sketches = store.read_frame(plan.root, _sketch_name(plan, step, chunk))
     if sketches is None or not alive["row"].is_in(sketches["row"].implode()).all():
@@ -154,9 +161,19 @@ def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk:
         run_chunk(plan, chunk)
         sketches = store.read_frame(plan.root, _sketch_name(plan, step, chunk))
     if sketches is None:  # a chunk without survivors has nothing to sketch
-        return []
+        return alive.clear().hstack(pl.DataFrame(schema=dict(step.sketch or {})))
     columns = [pl.col(name) for name in step.sketch or {}]
-    joined = alive.join(sketches.select("row", *columns), on="row", how="inner", maintain_order="left")
+    return alive.join(sketches.select("row", *columns), on="row", how="inner", maintain_order="left")
+
+
+def _apply(plan: Plan, step: Planned, function: Callable[[pl.DataFrame], T], chunk: Chunk) -> T:
+    """What a function makes of one chunk's sketches."""
+    return function(_sketches(plan, step, chunk))
+
+
+def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:
+    """Write the sketches of one chunk's survivors, split by the value of `key`; return the parts that got rows."""
+    joined = _sketches(plan, step, chunk)
     written: list[tuple[int, Path]] = []
     bucket = joined[key].cast(pl.UInt64, strict=False) if joined[key].dtype.is_integer() else joined[key].hash(0)
     numbered = joined.with_columns((bucket % parts).alias("__part"))

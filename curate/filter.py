@@ -148,6 +148,14 @@ class Corpus(Protocol):
         """Apply a picklable function to items through the executor; results come in the order of the items."""
         ...
 
+    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+        """Apply a picklable function to the sketches of each chunk (columns as in a part), in order of the chunks."""
+        ...
+
+    def sketch_bytes(self) -> int:
+        """About how many bytes the sketches have."""
+        ...
+
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts (as edited so far) of the given (chunk, row) pairs, in batches of `chunk, row, text`."""
         ...

@@ -414,6 +414,14 @@ class MemoryCorpus:
             own, given = pickle.loads(cloudpickle.dumps((function, item)))
             yield own(given)
 
+    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+        """Apply the function to the sketches of each chunk."""
+        return self.map(function, self.sketches.partition_by("chunk", maintain_order=True))
+
+    def sketch_bytes(self) -> int:
+        """The bytes of the sketches in memory."""
+        return int(self.sketches.estimated_size())
+
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts of the wanted rows in one batch."""
         yield (

@@ -6,6 +6,7 @@ from curate.filters.blocklist import Blocklist
 from curate.filters.exact import ExactDuplicates
 from curate.filters.language import Language
 from curate.filters.length import Length
+from curate.filters.near import NearDuplicates
 from curate.filters.where import Where
 
-__all__ = ["Blocklist", "ExactDuplicates", "Language", "Length", "Where"]
+__all__ = ["Blocklist", "ExactDuplicates", "Language", "Length", "NearDuplicates", "Where"]

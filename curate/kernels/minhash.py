@@ -143,10 +143,10 @@ def permute(hashes: Hashes, count: Int, factors: Signatures, summands: Signature
         for number in range(len(out)):
             a = factors[number]
             b = summands[number]
-            low = min(
-                min(min(np.uint32(a * h0 + b), np.uint32(a * h1 + b)), min(np.uint32(a * h2 + b), np.uint32(a * h3 + b))),
-                min(min(np.uint32(a * h4 + b), np.uint32(a * h5 + b)), min(np.uint32(a * h6 + b), np.uint32(a * h7 + b))),
-            )
+            low = min(min(np.uint32(a * h0 + b), np.uint32(a * h1 + b)), np.uint32(a * h2 + b))
+            low = min(min(np.uint32(a * h3 + b), np.uint32(a * h4 + b)), low)
+            low = min(min(np.uint32(a * h5 + b), np.uint32(a * h6 + b)), low)
+            low = min(low, np.uint32(a * h7 + b))
             out[number] = min(out[number], low)
 
 

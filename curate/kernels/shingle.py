@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.utf8 import MALFORMED, UNSPACED, WORD, Bytes, Offsets, Texts, column, decode, tables, texts
+from curate.kernels.utf8 import MALFORMED, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables, texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -160,8 +160,8 @@ def gram_hashes(units: Hashes, count: Int, ngram: Int, out: Hashes) -> Int:
     width = min(count, ngram)
     for place in range(count):
         units[place] = fmix(units[place])
-    last = np.uint64(1)
-    value = np.uint64(0)
+    last: Int = np.uint64(1)
+    value: Int = np.uint64(0)
     for place in range(width):
         value = value * GRAM_FACTOR + units[place]
         last = last * GRAM_FACTOR
@@ -198,7 +198,7 @@ def plain_letters(classes: Bytes, lower: Codes) -> Bytes:
 @kernel
 def longest_text(offsets: Offsets) -> Int:
     """The bytes of the longest text."""
-    longest = 0
+    longest: Int = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
     return longest
