@@ -8,6 +8,7 @@ walks all steps from the first; what earlier passes scored costs a look-up.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,6 +51,7 @@ class ChunkDone:
     bytes_read: int = 0
     bytes_kept: int = 0
     stored: str = ""
+    sketch_faults: list[tuple[int, str]] = field(default_factory=list)  # row, error: no sketch could be made
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)  # step -> {seen, dropped, rules: {name: n}}
     work: dict[str, dict[str, Any]] = field(default_factory=dict)  # step -> {scored, reused, seconds}
 
@@ -62,11 +64,6 @@ def results_name(chunk: Chunk, key: str) -> str:
 def record_name(task_key: str) -> str:
     """Where the record of a finished chunk is: its presence is the commit."""
     return f".curate/records/{task_key}.json"
-
-
-def faults_name(task_key: str) -> str:
-    """Where the documents are that a corpus-wide step could not sketch; absent when there are none."""
-    return f".curate/faults/{task_key}"
 
 
 def survivors_name(task_key: str) -> str:
@@ -87,6 +84,20 @@ def quarantine_name(task_key: str) -> str:
 def decision_name(key: str, chunk: Chunk) -> str:
     """Where a corpus-wide step's decision for one chunk is."""
     return f".curate/decisions/{key}/{chunk.number:06d}"
+
+
+def decision_record(key: str) -> str:
+    """Where it says for which chunks a corpus-wide step has decided something."""
+    return f".curate/decisions/{key}.json"
+
+
+def decision_of(plan: Plan, key: str, chunk: Chunk) -> pl.DataFrame | None:
+    """A decision for one chunk, None when nothing was decided there; a lost or damaged one stops the run."""
+    record = store.read_json(plan.root, decision_record(key))
+    frame = store.read_frame(plan.root, decision_name(key, chunk))
+    if frame is None and (record is None or chunk.number in record["chunks"]):
+        raise StorageError("a stored decision is lost or damaged", hint="run the same command again: it decides again")
+    return frame
 
 
 def repeats_name(plan_key: str, file: str) -> str:
@@ -189,6 +200,8 @@ class _Walk:
         }
         self.attempted: set[int] = set()  # steps that have seen a first document
         self.sketch_faults: list[tuple[int, str]] = []
+        self.decided: dict[int, pl.DataFrame] = {}  # by number of the corpus-wide step
+        self.refused: dict[int, dict[int, str]] = {}
         self.walked = plan.corpus_steps[len(plan.decisions) - 1].number if plan.decisions else -1
 
     def run(self, key: str) -> ChunkDone:
@@ -223,9 +236,7 @@ class _Walk:
             done.stored = store.write_frame(plan.root, ledger_name(key), ledger)
         else:
             self.sketches.save()
-            faults = pl.DataFrame(self.sketch_faults, schema={"row": pl.Int64(), FAULT: pl.String()}, orient="row")
-            if faults.height:
-                store.write_frame(plan.root, faults_name(key), faults)
+            done.sketch_faults = self.sketch_faults
             done.stored = store.write_frame(plan.root, survivors_name(key), pl.concat(outcomes))
         done.steps = self.counts
         done.work = {name: vars(work) for name, work in self.work.items()}
@@ -301,7 +312,7 @@ class _Walk:
                     if first and len(failures) == len(frames) and len(frames) + 1 >= FIRST_FAILURES:
                         raise StepError(
                             f"step {step.name} failed on the first {FIRST_FAILURES} documents in a row: "
-                            f"{type(error).__name__}: {error}",
+                            f"{type(error).__name__} in {_place(error)}",
                             hint="mend the filter or its options, then run the same command again",
                         ) from error
                     frames.append(stored.failed(f"{type(error).__name__}: {error}"[:500]))
@@ -319,16 +330,19 @@ class _Walk:
 
     def _decided(self, step: Planned, verdicts: Verdicts) -> dict[str, pl.Series]:
         number = [other.number for other in self.plan.corpus_steps].index(step.number)
-        name = decision_name(self.plan.decisions[number], self.chunk)
-        frame = store.read_frame(self.plan.root, name)
-        if frame is None:
-            frame = pl.DataFrame(schema={"row": pl.Int64(), **step.decides})
+        if number not in self.decided:
+            found = decision_of(self.plan, self.plan.decisions[number], self.chunk)
+            self.decided[number] = pl.DataFrame(schema={"row": pl.Int64(), **step.decides}) if found is None else found
+            before = replace(self.plan, decisions=self.plan.decisions[:number]).task_key(self.chunk)
+            record = store.read_json(self.plan.root, record_name(before))
+            if record is None:
+                raise StorageError("the record of an earlier pass is lost", hint="run the same command again")
+            self.refused[number] = dict(record["sketch_faults"])
+        frame = self.decided[number]
         aligned = verdicts.docs.select("row").join(frame, on="row", how="left", maintain_order="left")
-        before = replace(self.plan, decisions=self.plan.decisions[:number])
-        faults = store.read_frame(self.plan.root, faults_name(before.task_key(self.chunk)))
-        if faults is not None:
+        errors = self.refused[number]
+        if errors:
             rows = verdicts.docs["row"].to_list()
-            errors = dict(faults.iter_rows())
             for position in range(len(rows)):
                 if rows[position] in errors:
                     verdicts.fault(step.number, position, errors[rows[position]])
@@ -381,10 +395,10 @@ class _Walk:
         bad = np.zeros(len(positions), bool)
         for rule in step.rules:
             expression = pl.col(rule.name) if rule.reads_text else rule.expression
-            result = frame.select(expression.alias("rule")).to_series()
-            if len(result) != len(positions):
-                raise StepError(f"rule {rule.code} gives {len(result)} values for {len(positions)} documents")
+            result, errors = _truth(rule.code, frame, expression)
             wrong = result.is_null().to_numpy()
+            for place, error in errors.items():
+                verdicts.fault(step.number, int(positions[place]), f"rule {rule.name}: {error}")
             for name in () if rule.reads_text else rule.roots:
                 if frame[name].dtype.is_float():
                     wrong = wrong | ~frame[name].is_finite().fill_null(True).to_numpy()
@@ -435,6 +449,12 @@ def _stores(step: Planned) -> bool:
     return bool(step.scores) or (step.edits and EDITS not in step.decides)
 
 
+def _place(error: BaseException) -> str:
+    """Where an exception was raised; its message is not told, it may quote a document."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.name}, {last.filename}:{last.lineno}"
+
+
 def _between(batch: Batch, low: int, high: int) -> Batch:
     here = pl.col("row").is_between(low, high - 1)
     return Batch(batch.records.filter(here), batch.bad.filter(here))
@@ -445,6 +465,23 @@ def _bad_rows(file: str, bad: pl.DataFrame) -> pl.DataFrame:
         pl.lit(file).alias("file"), "row", "id", pl.lit(None, pl.String).alias("step"), "error", "raw"
     )  # fmt: skip
     return rows.cast(QUARANTINE_SCHEMA)  # type: ignore[arg-type]  # a mapping of column to type
+
+
+def _truth(code: str, frame: pl.DataFrame, expression: pl.Expr) -> tuple[pl.Series, dict[int, str]]:
+    """A rule's values, null with an error where it cannot be computed: those rows are found by halving."""
+    try:
+        result = frame.select(expression.alias("rule")).to_series()
+    except (Exception, pl.exceptions.PanicException) as error:
+        if frame.height == 1:
+            return pl.Series([None], dtype=pl.Boolean), {0: f"{type(error).__name__}: {error}"[:500]}
+        half = frame.height // 2
+        (low, low_errors), (high, high_errors) = (
+            _truth(code, part, expression) for part in (frame[:half], frame[half:])
+        )
+        return pl.concat([low, high]), low_errors | {half + at: told for at, told in high_errors.items()}
+    if len(result) != frame.height:
+        raise StepError(f"rule {code} gives {len(result)} values for {frame.height} documents")
+    return result, {}
 
 
 def _why(frame: pl.DataFrame, roots: tuple[str, ...], at: int) -> str:
@@ -510,6 +547,7 @@ class _Stored:
             columns[EDITS] = EDIT_TYPE
         self.schema: dict[str, Any] = {"row": pl.Int64(), FAULT: pl.String(), **columns}
         found = store.read_frame(plan.root, self.name)
+        self.new = found is None
         self.known = found if found is not None else pl.DataFrame(schema=self.schema)
         self.rows = self.known["row"].to_numpy()
         self.added: list[pl.DataFrame] = []
@@ -532,5 +570,5 @@ class _Stored:
 
     def save(self) -> None:
         """Store what is new together with what was known."""
-        if self.added:
+        if self.added or (self.new and EDITS in self.schema):  # that there are no edits is worth a file, too
             store.write_frame(self.root, self.name, pl.concat([self.known, *self.added]).sort("row"))

@@ -382,7 +382,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:  # whatever else: a defect of ours or of a plugin, told in full, resumable
-        traceback.print_exc()
+        click.echo("".join(traceback.format_tb(error.__traceback__)), err=True)  # no message: it may quote a document
         click.echo(f"error: {type(error).__name__}: stopped by a defect", err=True)
         click.echo("hint: report it with the lines above; the same command resumes once it is mended", err=True)
         sys.exit(3)

@@ -12,7 +12,16 @@ import numpy as np
 import polars as pl
 
 from curate import store
-from curate.chunk import decision_name, load, read_chunk, results_name, run_chunk, survivors_name
+from curate.chunk import (
+    decision_name,
+    decision_of,
+    decision_record,
+    load,
+    read_chunk,
+    results_name,
+    run_chunk,
+    survivors_name,
+)
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, Corpus, CorpusFilter, Partition
 from curate.ledger import apply_edits
@@ -95,10 +104,9 @@ def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[pl.Data
         if not step.edits:
             continue
         if EDITS in step.decides:
-            name = decision_name(plan.decisions[numbers[step.number]], chunk)
+            stored = decision_of(plan, plan.decisions[numbers[step.number]], chunk)
         else:
-            name = results_name(chunk, plan.step_key(step))
-        stored = store.read_frame(plan.root, name)
+            stored = load(plan, chunk, results_name(chunk, plan.step_key(step)))
         if stored is not None:
             found.append(stored.select("row", EDITS).filter(pl.col(EDITS).list.len() > 0))
     return found
@@ -122,8 +130,12 @@ def decide(plan: Plan, step: Planned, executor: Executor, marks: list[str]) -> s
     `marks` are the digests of the survivors of every chunk, in order: with the same survivors and options the stored
     decision is used again.
     """
-    key = store.digest(plan.step_key(step), step.filter.options(), marks)
-    if store.read_json(plan.root, f".curate/decisions/{key}.json") is not None:
+    content = [chunk.key for chunk in plan.chunks]  # survivors alone do not show that a text has changed
+    key = store.digest(plan.step_key(step), step.filter.options(), marks, content)
+    known = store.read_json(plan.root, decision_record(key))
+    if known is not None and all(
+        store.read_frame(plan.root, decision_name(key, plan.chunks[n])) is not None for n in known["chunks"]
+    ):
         return key
     assert isinstance(step.filter, CorpusFilter)
     scratch = plan.root / ".curate" / "scratch" / key
@@ -136,9 +148,11 @@ def decide(plan: Plan, step: Planned, executor: Executor, marks: list[str]) -> s
     if missing:
         raise TypeError(f"step {step.name} decided without the column {missing[0]!r}")
     decided = decided.select(pl.col(name).cast(kind) for name, kind in wanted.items()).sort("chunk", "row")
+    numbers: list[int] = []
     for (number,), frame in decided.partition_by("chunk", as_dict=True, maintain_order=True).items():
+        numbers.append(int(number))
         store.write_frame(plan.root, decision_name(key, plan.chunks[int(number)]), frame.drop("chunk"))
-    store.write_json(plan.root, f".curate/decisions/{key}.json", {"step": step.name, "rows": decided.height})
+    store.write_json(plan.root, decision_record(key), {"step": step.name, "rows": decided.height, "chunks": numbers})
     shutil.rmtree(scratch, ignore_errors=True)
     return key
 

@@ -84,6 +84,9 @@ class Job:
         """The manifest of the same run when it is finished; raises when another is there; None: work to do."""
         before = store.read_json(self.root, ".curate/run.json")
         manifest = store.read_json(self.root, "manifest.json")
+        whole: bool = manifest is not None and all(
+            store.join(self.root, part["path"]).is_file() for part in manifest["outputs"]
+        )
         if before is None and manifest is not None:
             before = manifest.get("identity")
         if before is not None and before != identity:
@@ -95,10 +98,10 @@ class Job:
                     f"{self.root} holds {state} of something else:\n" + "\n".join(f"  {line}" for line in changed[:20]),
                     hint="use --update to re-use what is still valid, --fresh to start again, or another --output",
                 )
-            if not changed and manifest is not None:
-                return dict(manifest)
-        elif manifest is not None:
-            return dict(manifest)
+            if not changed and whole:
+                return dict(manifest or {})
+        elif whole:
+            return dict(manifest or {})
         if manifest is not None:
             os.replace(self.root / "manifest.json", self.root / ".curate" / "manifest-before.json")
         return None

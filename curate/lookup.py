@@ -44,11 +44,12 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     sources = input_sources(run)
     pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
     text, id = run.manifest["columns"]["text"], run.manifest["columns"]["id"]
+    limit = pipeline.limits.record
+    surveys = {name: (source, survey_file(run.root, pipeline, source)) for name, (source, _) in sources.items()}
+    columns = unite(list(surveys.values()), text, id)
     for (file,), wanted in rows.partition_by("file", as_dict=True, maintain_order=True).items():
         source = verified(run, *sources[str(file)])
-        limit = pipeline.limits.record
-        found = survey_file(run.root, pipeline, source)
-        columns = unite([(source, found)], text, id)
+        found = surveys[str(file)][1]
         for cut in found.cuts:
             some = wanted.filter(pl.col("row").is_between(cut.row, cut.row + cut.rows - 1))
             if some.height == 0:

@@ -32,6 +32,9 @@ def identify(pipeline: Pipeline, sources: Sequence[Source], sample: int) -> dict
         "sample": sample,
         "pipeline": resolved,
         "filters": {step.name: code_version(type(step.filter)) for step in pipeline.steps},
+        "files": {
+            step.name: [store.file_sha256(Path(path)) for path in step.filter.files()] for step in pipeline.steps
+        },
         "inputs": {source.file: [source.size, source.version] for source in sources},
     }
 
@@ -59,6 +62,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for step, code in now["filters"].items():
         if step in before.get("filters", {}) and before["filters"][step] != code:
             lines.append(f"step {step}: its code has changed")
+        if now["files"][step] != before.get("files", {}).get(step, now["files"][step]):
+            lines.append(f"step {step}: a file that it reads has changed")
     return lines
 
 

@@ -105,7 +105,8 @@ class Plan:
         for number, other in enumerate(self.corpus_steps[: len(self.decisions)]):
             if other.number < step.number and (other.edits or any(is_of(name, other) for name in step.reads)):
                 chain.append(self.decisions[number])
-        return store.digest(step.key, chain)
+        limits = self.pipeline.limits  # what a limit refused is tried again under another
+        return store.digest(step.key, chain, limits.seconds, limits.memory)
 
     def task_key(self, chunk: Chunk) -> str:
         """The key of one chunk's part in the current pass: content, all steps with their thresholds, decisions."""
@@ -114,7 +115,13 @@ class Plan:
     @functools.cached_property
     def _pass_key(self) -> str:
         steps = [(step.name, step.key, step.filter.options()) for step in self.steps]
-        return store.digest(steps, self.decisions, self.pipeline.audit.sample, self.pipeline.output.ledger_columns)
+        return store.digest(
+            steps,
+            self.decisions,
+            self.pipeline.audit.sample,
+            self.pipeline.output.ledger_columns,
+            vars(self.pipeline.limits),
+        )
 
     def ledger_schema(self) -> dict[str, pl.DataType]:
         """The ledger's columns and types, in order (DESIGN section 5)."""

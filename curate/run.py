@@ -13,6 +13,7 @@ from curate import store
 from curate.console import Quiet
 from curate.errors import OutputError, UsageError
 from curate.executors import Executor, Local, Serial
+from curate.filter import PLUGIN_MODULE
 from curate.job import Job
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.read import Source, find_sources
@@ -20,7 +21,6 @@ from curate.read import Source, find_sources
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.report import Report
-    from curate.settings import Limits
 
 SMALL_BYTES = 48_000_000  # below it, starting workers costs more than they save
 
@@ -57,7 +57,7 @@ def run_pipeline(
     sources = find_sources(pipeline.input.paths, folder)
     refuse_own_output(pipeline.input.paths, folder, sources, root)
     store.prepare(root)
-    made_executor = executor or make_executor(workers, sources, pipeline.limits)
+    made_executor = executor or make_executor(workers, sources, pipeline)
     try:
         with store.lock(root):
             job = Job(pipeline, folder, root, sources, made_executor, sample, watch or Quiet())
@@ -67,11 +67,19 @@ def run_pipeline(
             made_executor.close()
 
 
-def make_executor(workers: int | None, sources: Sequence[Source], limits: Limits) -> Executor:
-    """Serial for one worker, else processes on this machine: as many as cores, one for a small input."""
+def make_executor(workers: int | None, sources: Sequence[Source], pipeline: Pipeline) -> Executor:
+    """Serial for `workers=1`, else processes on this machine; by default as many as cores, one for a small input.
+
+    A plugin that kills or hangs its process costs one record in a worker, and everything in this process: so a small
+    input with plugins gets a worker of its own by default. Classes of a notebook stay here: workers do not know them.
+    """
+    limits = pipeline.limits
     if workers is None:
         size = sum(source.size * (4 if source.compression else 1) for source in sources)
-        workers = 1 if size < SMALL_BYTES else os.cpu_count() or 1
+        plugins = any(type(step.filter).__module__.startswith(PLUGIN_MODULE) for step in pipeline.steps)
+        if size < SMALL_BYTES:
+            return Local(1, limits.seconds, limits.memory) if plugins else Serial()
+        workers = os.cpu_count() or 1
     return Serial() if workers == 1 else Local(workers, limits.seconds, limits.memory)
 
 
@@ -187,7 +195,7 @@ def run_in_memory(pipeline: Pipeline, data: Any) -> Run:
     folder = tempfile.TemporaryDirectory(prefix="curate-")
     root = Path(folder.name)
     name = write_input(data, root)
-    run = run_pipeline(pipeline, [name], root / "run", base=root)
+    run = run_pipeline(pipeline, [name], root / "run", workers=1, base=root)
     return Run(run.root, run.manifest, keep_alive=folder)
 
 

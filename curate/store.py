@@ -161,7 +161,7 @@ def read_frame(root: Path, name: str) -> pl.DataFrame | None:
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
-OWNED = ("dataset", "audit", ".curate", "manifest.json")
+OWNED = ("manifest.json", "dataset", "audit", ".curate")  # the manifest first: without it nothing is finished
 
 
 def prepare(root: Path) -> None:
@@ -186,7 +186,9 @@ def prepare(root: Path) -> None:
 
 def is_run(root: Path) -> bool:
     """Whether a folder holds a run, finished or not."""
-    return (root / "manifest.json").is_file() or (root / ".curate").is_dir()
+    manifest = read_json(root, "manifest.json")
+    ours = isinstance(manifest, dict) and {"curate", "identity", "counts"} <= manifest.keys()
+    return ours or (manifest is None and (root / ".curate").is_dir())
 
 
 def clear(root: Path) -> None:

@@ -110,7 +110,7 @@ class ParquetFile:
             self.writer.close()
 
     def _write(self, frame: pl.DataFrame) -> None:
-        table = to_arrow(frame)
+        table = to_arrow(frame.rechunk())
         if self.writer is None:
             dictionary = [name for name in table.schema.names if name not in self.plain]
             self.writer = pq.ParquetWriter(

@@ -109,7 +109,7 @@ def test_too_much_quarantine_finishes_and_exits_1(tmp_path: Path, out: Path) -> 
 
 def test_a_step_that_fails_on_the_first_hundred_stops_early(tmp_path: Path, out: Path) -> None:
     write_lines(tmp_path / "in.jsonl", [{"text": "boom"}] * 150)
-    with pytest.raises(StepError, match="first 100 documents in a row"):
+    with pytest.raises(StepError, match="first 100 documents in a row: ValueError in score"):
         run(tmp_path / "in.jsonl", out, Trouble())
     assert not (out / "manifest.json").exists()
 
@@ -428,3 +428,83 @@ def test_a_trial_reads_some_records_of_each_file(corpus: Path, out: Path) -> Non
     done = run(corpus, out, Counted(), sample=30)
     assert done.counts["read"] == 30
     assert done.ledger.collect()["file"].n_unique() == 3
+
+
+# --- found by review --------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_is_made_again_when_a_text_of_the_same_length_changes(tmp_path: Path, out: Path) -> None:
+    def write(second: str) -> None:
+        texts = ["a one", second, "b two"]
+        write_lines(tmp_path / "in.jsonl", [{"id": id, "text": text} for id, text in zip("abc", texts, strict=True)])
+
+    write("a six")
+    run(tmp_path / "in.jsonl", out, FirstLetter())
+    write("b six")
+    again = run(tmp_path / "in.jsonl", out, FirstLetter(), update=True)
+    assert again.kept.collect()["id"].to_list() == ["a", "b"]
+
+
+def test_lost_edits_are_made_again(tmp_path: Path, out: Path) -> None:
+    write_lines(tmp_path / "in.jsonl", [{"text": "my secret"}, {"text": "none"}])
+    run(tmp_path / "in.jsonl", out, Mask())
+    (out / "manifest.json").unlink()
+    shutil.rmtree(out / ".curate" / "results")
+    done = run(tmp_path / "in.jsonl", out, Mask())
+    assert done.kept.collect()["text"].to_list() == ["my ***", "none"]
+
+
+def test_a_damaged_decision_is_made_again(corpus: Path, out: Path, tmp_path: Path) -> None:
+    run(corpus, out, FirstLetter())
+    for path in (out / ".curate" / "decisions").rglob("0*"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    again = run(corpus, out, FirstLetter(), Counted(), update=True)
+    afresh = run(corpus, tmp_path / "afresh", FirstLetter(), Counted())
+    assert hashes(again.root) == hashes(afresh.root)
+
+
+def test_a_manifest_of_something_else_makes_no_run(corpus: Path, out: Path) -> None:
+    (out / "dataset").mkdir(parents=True)
+    (out / "manifest.json").write_text('{"name": "my web app"}')
+    (out / "dataset" / "precious.txt").write_text("mine")
+    for fresh in (False, True):
+        with pytest.raises(OutputError, match="was not made by curate"):
+            run(corpus, out, Counted(), fresh=fresh)
+    assert (out / "dataset" / "precious.txt").exists()
+
+
+def test_a_manifest_without_its_files_is_no_finished_run(corpus: Path, out: Path) -> None:
+    run(corpus, out, Counted(low=60))
+    before = hashes(out)
+    shutil.rmtree(out / "dataset")
+    run(corpus, out, Counted(low=60))
+    assert hashes(out) == before
+
+
+def test_a_changed_word_list_is_a_difference(tmp_path: Path, out: Path) -> None:
+    from curate.filters import Blocklist
+
+    write_lines(tmp_path / "in.jsonl", [{"text": "good words"}, {"text": "bad words"}])
+    (tmp_path / "terms.txt").write_text("ugly\n")
+    run(tmp_path / "in.jsonl", out, Blocklist(terms=tmp_path / "terms.txt"))
+    (tmp_path / "terms.txt").write_text("bad\n")
+    with pytest.raises(OutputError, match="step blocklist: a file that it reads has changed"):
+        run(tmp_path / "in.jsonl", out, Blocklist(terms=tmp_path / "terms.txt"))
+    again = run(tmp_path / "in.jsonl", out, Blocklist(terms=tmp_path / "terms.txt"), update=True)
+    assert again.counts["dropped"] == 1
+
+
+def test_a_rule_that_fails_on_one_record_quarantines_it(tmp_path: Path, out: Path) -> None:
+    from curate.filters import Where
+
+    write_lines(tmp_path / "in.jsonl", [{"text": "a", "n": "5"}, {"text": "b", "n": "x"}, {"text": "c", "n": "1"}])
+    done = run(tmp_path / "in.jsonl", out, Where(drop_if="CAST(n AS INTEGER) < 3"), max_quarantined=0.5)
+    assert done.quarantine["row"].to_list() == [1]
+    assert done.kept.collect()["text"].to_list() == ["a"]
+
+
+def test_dropped_records_of_files_with_different_columns_come_back(tmp_path: Path, out: Path) -> None:
+    write_lines(tmp_path / "in" / "a.jsonl", [{"text": "one", "p": 1}])
+    write_lines(tmp_path / "in" / "b.jsonl", [{"text": "two", "q": "x"}])
+    dropped = run(tmp_path / "in", out, Counted(low=9)).dropped.collect()
+    assert dropped.select("text", "p", "q").rows() == [("one", 1, None), ("two", None, "x")]

@@ -76,6 +76,8 @@ def _most_rows(threshold: float, recall: float, permutations: int) -> Bands:
     best = Bands(permutations, 1, permutations)
     for rows in range(1, permutations + 1):
         chance = threshold**rows
+        if chance < recall / (2 * permutations):  # no number of bands that fits finds enough
+            break
         bands = 1 if chance == 1 else max(1, math.ceil(math.log1p(-recall) / math.log1p(-chance)))
         if bands * rows <= permutations and Bands(bands, rows, permutations).found(threshold) >= recall:
             best = Bands(bands, rows, permutations)

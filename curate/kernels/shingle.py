@@ -138,7 +138,7 @@ def word_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, pla
 def char_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, out: Hashes) -> Int:
     """Write the hash of each character of a text to `out`, and return how many there are: none in a text of no word."""
     count = 0
-    words = 0
+    words: Int = 0
     while at < end:
         code, at = decode(data, at, end)
         if code != MALFORMED:

@@ -134,3 +134,19 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     done = pipeline.run(str(tmp_path / "in"), tmp_path / "out", workers=2)
     assert hashes(done.root) == expected
     assert not list((tmp_path / "out" / ".curate").glob("tmp/*"))
+
+
+def test_a_plugin_that_kills_its_process_costs_one_record_of_a_small_input(tmp_path: Path) -> None:
+    (tmp_path / "acme.py").write_text(
+        "import os, polars as pl, curate\n"
+        "@curate.filter(name='acme.dies')\n"
+        "def dies(docs):\n"
+        "    if docs['text'].str.contains('die').any(): os._exit(9)\n"
+        "    return pl.select(pl.repeat(False, docs.height)).to_series()\n"
+    )
+    texts = ["one", "please die", "three"]
+    write_lines(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    text = "plugins: [acme.py]\nmax_quarantined: 50%\nsteps: [acme.dies]\ninput: {paths: [in.jsonl]}\n"
+    done = Pipeline.parse(text, base=tmp_path).run(output=tmp_path / "out")
+    assert done.quarantine.select("row", "step").rows() == [(1, "acme.dies")]
+    assert done.counts["kept"] == 2
