@@ -237,7 +237,8 @@ class _Walk:
         else:
             self.sketches.save()
             done.sketch_faults = self.sketch_faults
-            done.stored = store.write_frame(plan.root, survivors_name(key), pl.concat(outcomes))
+            empty = pl.DataFrame(schema=plan.survivor_schema(self.target))
+            done.stored = store.write_frame(plan.root, survivors_name(key), pl.concat([empty, *outcomes]))
         done.steps = self.counts
         done.work = {name: vars(work) for name, work in self.work.items()}
         return done

@@ -77,7 +77,8 @@ class DiskCorpus(Corpus):
             raise KeyError(f"{unknown[0]!r} is not among the columns that the filter's reads() names")
         wanted = ["chunk", "row", "id", "bytes", *names]
         frames = (survivors(self.plan, chunk).lazy() for chunk in self.plan.chunks)
-        return pl.concat(list(frames)).select(wanted)
+        empty = pl.LazyFrame(schema={"chunk": pl.Int64(), **self.plan.survivor_schema(self.step)})
+        return pl.concat([empty, *frames]).select(wanted)
 
 
 def survivors(plan: Plan, chunk: Chunk) -> pl.DataFrame:

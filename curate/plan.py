@@ -123,6 +123,14 @@ class Plan:
             vars(self.pipeline.limits),
         )
 
+    def survivor_schema(self, step: Planned) -> dict[str, pl.DataType]:
+        """The columns of the survivors before a corpus-wide step: row, id, bytes and what the step reads."""
+        known: dict[str, pl.DataType] = {"id": pl.String(), TEXT: pl.String()} | self.columns.types
+        for other in self.steps:
+            known |= other.ledger_scores
+        read = {name: known[resolve(name, self.steps)] for name in step.filter.reads()}
+        return {"row": pl.Int64(), "id": pl.String(), "bytes": pl.Int64(), **read}
+
     def ledger_schema(self) -> dict[str, pl.DataType]:
         """The ledger's columns and types, in order (DESIGN section 5)."""
         schema: dict[str, Any] = {

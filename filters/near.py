@@ -23,8 +23,8 @@ Priority = Literal["earliest", "longest"] | dict[str, Order | tuple[str | int | 
 Numbers = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
-PART_BYTES = 128_000_000  # of band keys held in memory at once
-BATCH_BYTES = 128_000_000  # of shingle hashes held in memory at once
+PART_BYTES = 64_000_000  # of band keys held in memory at once
+BATCH_BYTES = 64_000_000  # of shingle hashes held in memory at once
 MOST_COMPARED = 1_000  # kept documents that a document is compared with in one bucket
 ROW_BITS = 32  # a document's number: its chunk, then its row within the chunk
 HISTOGRAM_STEP = 0.02
@@ -179,7 +179,7 @@ def find_buckets(corpus: Corpus, folder: Path) -> list[Path]:
         for part, path in written:
             paths[part].append(path)
     found = corpus.map(partial(shared_keys, folder=folder), [some for some in enumerate(paths) if some[1]])
-    return [path for path in found if path is not None]
+    return [path for path in found if path.stat().st_size]
 
 
 def spread(sketches: pl.DataFrame, parts: int, folder: Path) -> list[tuple[int, Path]]:
@@ -199,19 +199,20 @@ def spread(sketches: pl.DataFrame, parts: int, folder: Path) -> list[tuple[int, 
     return written
 
 
-def shared_keys(part: tuple[int, list[Path]], folder: Path) -> Path | None:
+def shared_keys(part: tuple[int, list[Path]], folder: Path) -> Path:
     """Keep the keys of one part that more than one document has; the files it read are removed."""
     number, paths = part
-    pairs = np.concatenate([read_pairs(path) for path in paths])
-    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    equal = pairs[1:, 0] == pairs[:-1, 0]
-    pairs = pairs[np.append(False, equal) | np.append(equal, False)]
-    for path in paths:
-        path.unlink()
-    if not len(pairs):
-        return None
     target = folder / f"buckets-{number:05d}.bin"
-    pairs.tofile(target)
+    if not target.exists():  # a worker that was lost may have got this far
+        pairs = np.concatenate([read_pairs(path) for path in paths])
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        equal = pairs[1:, 0] == pairs[:-1, 0]
+        pairs = pairs[np.append(False, equal) | np.append(equal, False)]
+        unfinished = target.with_suffix(".part")
+        pairs.tofile(unfinished)
+        unfinished.rename(target)
+    for path in paths:
+        path.unlink(missing_ok=True)
     return target
 
 
