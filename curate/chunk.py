@@ -100,11 +100,6 @@ def decision_of(plan: Plan, key: str, chunk: Chunk) -> pl.DataFrame | None:
     return frame
 
 
-def repeats_name(plan_key: str, file: str) -> str:
-    """Where the new ids of a file's repeated ids are."""
-    return f".curate/repeats/{store.digest(plan_key, file)}"
-
-
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import __version__, store
+from curate import __version__
 from curate.chunk import ChunkDone
 from curate.filter import code_version
+from curate.models import file_sha256
 from curate.plan import Plan, resolve
 from curate.read import Source
 
@@ -32,9 +33,7 @@ def identify(pipeline: Pipeline, sources: Sequence[Source], sample: int) -> dict
         "sample": sample,
         "pipeline": resolved,
         "filters": {step.name: code_version(type(step.filter)) for step in pipeline.steps},
-        "files": {
-            step.name: [store.file_sha256(Path(path)) for path in step.filter.files()] for step in pipeline.steps
-        },
+        "files": {step.name: [file_sha256(path) for path in step.filter.files()] for step in pipeline.steps},
         "inputs": {source.file: [source.size, source.version] for source in sources},
     }
 
@@ -124,7 +123,7 @@ def limits(plan: Plan) -> list[dict[str, Any]]:
 def models(plan: Plan) -> list[dict[str, str]]:
     """The files that scores depend on: models and word lists, with their sha256."""
     return [
-        {"step": step.name, "file": Path(path).name, "sha256": store.file_sha256(Path(path))}
+        {"step": step.name, "file": Path(path).name, "sha256": file_sha256(path)}
         for step in plan.steps
         for path in step.filter.files()
     ]

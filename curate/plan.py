@@ -20,6 +20,7 @@ from curate import store
 from curate.errors import PipelineError, Problem
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter, Filter, Limit, code_version, nearest
+from curate.models import file_sha256
 from curate.pipeline import Pipeline
 from curate.read import Columns, Cut, Source, Survey, survey
 
@@ -317,7 +318,7 @@ def _plan_step(
     thresholds = frozenset() if keeps_thresholds else filter.thresholds()
     options = {option: value for option, value in filter.options().items() if option not in thresholds}
     chain = [step.key for step in before if step.edits or any(is_of(column, step) for column in reads_all)]
-    files = [store.file_sha256(Path(path)) for path in filter.files()]
+    files = [file_sha256(path) for path in filter.files()]
     key = store.digest(name, type(filter).label, code_version(type(filter)), options, files, chain)
     return Planned(
         number, name, filter, scores, sketch, decides, edits or EDITS in decides, rules, tuple(sorted(reads_all)), key
