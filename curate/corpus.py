@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,18 +19,24 @@ from curate.chunk import (
     decision_name,
     decision_of,
     decision_record,
+    ledger_name,
     load,
     read_chunk,
     results_name,
     run_chunk,
     survivors_name,
 )
+from curate.earlier import content_of
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, Corpus, CorpusFilter, Partition
 from curate.ledger import apply_edits
-from curate.plan import TEXT, Chunk, Plan, Planned
+from curate.plan import TEXT, Chunk, Plan, Planned, id_column, make_chunks, survey_all
+from curate.read import find_sources, unite
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+Frames: TypeAlias = Iterator[pl.DataFrame]
+TASKS = 64  # at most so many per map over chunks: each may write a file for each partition
 PARTITION_BYTES = 256_000_000  # of sketches held in memory at once
 
 
@@ -56,9 +65,10 @@ class DiskCorpus(Corpus):
         """Apply a function to items through the executor, results in the order of the items."""
         return ordered(self.executor, function, items)
 
-    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
-        """Apply a function to the sketches of each chunk's survivors, results in order of the chunks."""
-        return ordered(self.executor, functools.partial(_apply, self.plan, self.step, function), self.plan.chunks)
+    def map_sketches(self, function: Callable[[int, Frames], T]) -> Iterator[T]:
+        """Apply a function to the sketches of consecutive chunks' survivors, results in input order."""
+        work = functools.partial(_over_sketches, self.plan, self.step, function)
+        return ordered(self.executor, work, list(enumerate(_tasks(self.plan.chunks))))
 
     def sketch_bytes(self) -> int:
         """The bytes of the stored sketches."""
@@ -66,9 +76,38 @@ class DiskCorpus(Corpus):
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts, as edited so far, of the given (chunk, row) pairs."""
-        for key, wanted in rows.sort("chunk", "row").partition_by("chunk", as_dict=True, maintain_order=True).items():
-            chunk = self.plan.chunks[int(key[0])]
-            yield from texts_of(self.plan, chunk, wanted["row"], self.plan.steps[: self.step.number])
+        for chunk, wanted in self._by_chunk(rows):
+            yield from texts_of(self.plan, chunk, wanted, self.plan.steps[: self.step.number])
+
+    def map_texts(self, function: Callable[[int, Frames], T], rows: pl.DataFrame) -> Iterator[T]:
+        """Apply a function to the texts of the given pairs, those of consecutive chunks together."""
+        work = functools.partial(_over_texts, self.plan, self.step, function)
+        return ordered(self.executor, work, list(enumerate(_tasks(self._by_chunk(rows)))))
+
+    def map_documents(self, function: Callable[[int, Frames], T], path: Path) -> Iterator[T]:
+        """Apply a function to the documents of another corpus, those of consecutive chunks together."""
+        other = other_plan(self.plan, path, self.executor)
+        work = functools.partial(_over_documents, other, function)
+        return ordered(self.executor, work, list(enumerate(_tasks(other.chunks))))
+
+    def kept(self) -> pl.DataFrame:
+        """The (chunk, row) of the documents that the finished passes keep."""
+        plan = self.plan
+        frames = [
+            load(plan, chunk, ledger_name(plan.task_key(chunk)))
+            .filter("kept")
+            .select(pl.lit(chunk.number, pl.Int64).alias("chunk"), "row")
+            for chunk in plan.chunks
+        ]
+        return pl.concat(frames)
+
+    def name(self, path: Path) -> str:
+        """A path relative to the pipeline's folder."""
+        return Path(os.path.relpath(path, self.plan.pipeline.base)).as_posix()
+
+    def _by_chunk(self, rows: pl.DataFrame) -> list[tuple[Chunk, pl.DataFrame]]:
+        parts = rows.sort("chunk", "row").partition_by("chunk", as_dict=True, maintain_order=True)
+        return [(self.plan.chunks[int(number)], wanted) for (number,), wanted in parts.items()]
 
     def columns(self, *names: str) -> pl.LazyFrame:
         """`chunk, row, id, bytes` and the named columns of every surviving document, in input order."""
@@ -87,14 +126,34 @@ def survivors(plan: Plan, chunk: Chunk) -> pl.DataFrame:
     return frame.insert_column(0, pl.Series("chunk", np.full(frame.height, chunk.number), dtype=pl.Int64))
 
 
-def texts_of(plan: Plan, chunk: Chunk, rows: pl.Series, steps: tuple[Planned, ...]) -> Iterator[pl.DataFrame]:
+def texts_of(plan: Plan, chunk: Chunk, rows: pl.DataFrame, steps: tuple[Planned, ...]) -> Iterator[pl.DataFrame]:
     """Texts of some rows of a chunk, read again, with the stored edits of the given steps replayed."""
     edits = edits_of(plan, chunk, steps)
     for batch in read_chunk(plan, chunk, want=()):
-        some = batch.records.select("row", TEXT).filter(pl.col("row").is_in(rows.implode()))
+        some = rows.join(batch.records.select("row", "id", TEXT), on="row", how="inner", maintain_order="left")
         if some.height:
-            texts = replay(some, edits)
-            yield some.select(pl.lit(chunk.number, pl.Int64).alias("chunk"), "row", texts.alias(TEXT))
+            yield some.with_columns(replay(some, edits).alias(TEXT))
+
+
+def other_plan(plan: Plan, path: Path, executor: Executor) -> Plan:
+    """A plan to read another corpus: a finished run's data, or files like those of this run."""
+    found = plan.pipeline.input
+    manifest = store.read_json(path, "manifest.json") if path.is_dir() else None
+    if manifest is not None:
+        found = found.model_copy(update=published_columns(manifest))
+        path = path / "dataset" / "data"
+    pipeline = plan.pipeline.model_copy(update={"input": found})
+    surveys = survey_all(plan.root, find_sources([str(path)], path.parent), pipeline, executor)
+    columns = unite(surveys, found.text, id_column(surveys, pipeline))
+    chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
+    return replace(plan, pipeline=pipeline, columns=columns, chunks=chunks, repeats={})
+
+
+def published_columns(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The text and the id column of a finished run's data."""
+    columns = manifest["columns"]
+    made = next((name for name in columns["published"] if name in ("id", "curate_id")), "id")
+    return {"text": columns["text"], "id": columns["id"] or made}
 
 
 def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[pl.DataFrame]:
@@ -131,14 +190,15 @@ def decide(plan: Plan, step: Planned, executor: Executor, marks: list[str]) -> s
     `marks` are the digests of the survivors of every chunk, in order: with the same survivors and options the stored
     decision is used again.
     """
+    assert isinstance(step.filter, CorpusFilter)
     content = [chunk.key for chunk in plan.chunks]  # survivors alone do not show that a text has changed
-    key = store.digest(plan.step_key(step), step.filter.options(), marks, content)
+    earlier = [content_of(path) for path in step.filter.earlier()]
+    key = store.digest(plan.step_key(step), step.filter.options(), marks, content, earlier)
     known = store.read_json(plan.root, decision_record(key))
     if known is not None and all(
         store.read_frame(plan.root, decision_name(key, plan.chunks[n])) is not None for n in known["chunks"]
     ):
         return key
-    assert isinstance(step.filter, CorpusFilter)
     scratch = plan.root / ".curate" / "scratch" / key
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -181,9 +241,38 @@ def _sketches(plan: Plan, step: Planned, chunk: Chunk) -> pl.DataFrame:
     return alive.join(sketches.select("row", *columns), on="row", how="inner", maintain_order="left")
 
 
-def _apply(plan: Plan, step: Planned, function: Callable[[pl.DataFrame], T], chunk: Chunk) -> T:
-    """What a function makes of one chunk's sketches."""
-    return function(_sketches(plan, step, chunk))
+def _tasks(items: Sequence[I]) -> list[Sequence[I]]:
+    """Consecutive items in at most TASKS groups of about the same size."""
+    count = min(TASKS, len(items))
+    ends = [len(items) * number // count for number in range(count + 1)] if count else [0]
+    return [items[start:end] for start, end in pairwise(ends)]
+
+
+def _over_sketches(
+    plan: Plan, step: Planned, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]
+) -> T:
+    """What a function makes of the sketches of some chunks."""
+    number, chunks = task
+    return function(number, (_sketches(plan, step, chunk) for chunk in chunks))
+
+
+def _over_texts(
+    plan: Plan,
+    step: Planned,
+    function: Callable[[int, Frames], T],
+    task: tuple[int, Sequence[tuple[Chunk, pl.DataFrame]]],
+) -> T:
+    """What a function makes of the texts of some rows of some chunks."""
+    number, parts = task
+    steps = plan.steps[: step.number]
+    return function(number, (frame for chunk, rows in parts for frame in texts_of(plan, chunk, rows, steps)))
+
+
+def _over_documents(plan: Plan, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]) -> T:
+    """What a function makes of the documents of some chunks."""
+    number, chunks = task
+    batches = (batch.records for chunk in chunks for batch in read_chunk(plan, chunk, want=()))
+    return function(number, (records.select("id", TEXT) for records in batches if records.height))
 
 
 def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:

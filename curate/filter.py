@@ -148,8 +148,11 @@ class Corpus(Protocol):
         """Apply a picklable function to items through the executor; results come in the order of the items."""
         ...
 
-    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
-        """Apply a picklable function to the sketches of each chunk (columns as in a part), in order of the chunks."""
+    def map_sketches(self, function: Callable[[int, Iterator[pl.DataFrame]], T]) -> Iterator[T]:
+        """Apply a picklable function to the sketches of all chunks (columns as in a part), a frame each.
+
+        It gets the number of its task, and the frames of some consecutive chunks; results come in input order.
+        """
         ...
 
     def sketch_bytes(self) -> int:
@@ -157,7 +160,19 @@ class Corpus(Protocol):
         ...
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The texts (as edited so far) of the given (chunk, row) pairs, in batches of `chunk, row, text`."""
+        """The texts (as edited so far) of the given (chunk, row) pairs, in batches: the columns of `rows`, id, text."""
+        ...
+
+    def map_texts(self, function: Callable[[int, Iterator[pl.DataFrame]], T], rows: pl.DataFrame) -> Iterator[T]:
+        """Apply a picklable function to such batches; it gets the number of its task, and those of some chunks."""
+        ...
+
+    def map_documents(self, function: Callable[[int, Iterator[pl.DataFrame]], T], path: Path) -> Iterator[T]:
+        """The same over the documents (id, text) of another corpus: files, or the folder of a finished run."""
+        ...
+
+    def name(self, path: Path) -> str:
+        """A path as the pipeline's folder sees it, for the ledger: the same wherever that folder lies."""
         ...
 
     def columns(self, *names: str) -> pl.LazyFrame:
@@ -192,6 +207,20 @@ class CorpusFilter(Filter):
     def decides(self) -> Mapping[str, pl.DataType | type[pl.DataType]]:
         """The columns that `decide` returns beside `chunk` and `row`, with their types."""
         return {}
+
+    def earlier(self) -> Sequence[Path]:
+        """Name the earlier corpora that `decide` reads, files or folders; their content is part of the key of results.
+
+        Raises UsageError for one that is not there or cannot serve.
+        """
+        return ()
+
+    def saves(self) -> Path | None:
+        """Name the folder that `save` fills for later runs; None saves nothing."""
+        return None
+
+    def save(self, corpus: Corpus, kept: pl.DataFrame, folder: Path) -> None:
+        """Write what later runs need into an empty folder; `kept` has the (chunk, row) that the run keeps."""
 
 
 def as_tuples(value: Any) -> Any:

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from curate import __version__, store
 from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, run_chunk, try_rows
 from curate.console import Quiet
-from curate.corpus import decide
+from curate.corpus import DiskCorpus, decide
+from curate.earlier import publish_folder, refuse_foreign
 from curate.errors import OutputError, StoppedError
 from curate.executors import ATTEMPTS, Executor, Failure
+from curate.filter import CorpusFilter
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
@@ -63,6 +65,8 @@ class Job:
 
     def run(self, update: bool, fresh: bool) -> dict[str, Any]:
         """Compare with what is there, then plan, judge, decide, write; return the manifest."""
+        for folder in self._saves():
+            refuse_foreign(folder, self.root)
         if fresh:
             store.clear(self.root)
         identity = identify(self.pipeline, self.sources, self.sample)
@@ -78,6 +82,12 @@ class Job:
         store.remove(self.root / ".curate" / "tmp")
         return manifest
 
+    def _saves(self) -> list[Path]:
+        """The folders beside the run's own that it writes."""
+        filters = [step.filter for step in self.pipeline.steps]
+        folders = [filter.saves() for filter in filters if isinstance(filter, CorpusFilter)]
+        return [folder for folder in folders if folder is not None]
+
     # what is there already
 
     def _compare(self, identity: dict[str, Any], update: bool) -> dict[str, Any] | None:
@@ -87,6 +97,7 @@ class Job:
         whole: bool = manifest is not None and all(
             store.join(self.root, part["path"]).is_file() for part in manifest["outputs"]
         )
+        whole = whole and all(folder.is_dir() for folder in self._saves())
         if before is None and manifest is not None:
             before = manifest.get("identity")
         if before is not None and before != identity:
@@ -229,6 +240,7 @@ class Job:
         self.watch.stage("writing", sum(one.bytes_kept for one in done))
         ledger = write_ledger(plan)
         quarantine = write_quarantine(plan, QUARANTINE_SCHEMA)
+        saved = self._save(plan)
         data: list[Part] = []
         for part in write_shards(plan, self.executor, kept=True):
             data.append(part)
@@ -253,6 +265,7 @@ class Job:
             "models": models(plan),
             "versions": versions(),
             "limits": limits(plan),
+            "saved": saved,
             "counts": counts,
             "bytes": {"read": sum(one.bytes_read for one in done), "kept": sum(one.bytes_kept for one in done)},
             "work": self.work,
@@ -265,6 +278,23 @@ class Job:
         store.write_json(root, ".curate/run.json", manifest["identity"])
         store.write_json(root, "manifest.json", manifest)
         return manifest
+
+    def _save(self, plan: Plan) -> list[dict[str, str]]:
+        """Let steps save what later runs need of this one, in folders of their own."""
+        saved: list[dict[str, str]] = []
+        for step in plan.corpus_steps:
+            assert isinstance(step.filter, CorpusFilter)
+            folder = step.filter.saves()
+            if folder is None:
+                continue
+            self.watch.stage(f"saving {step.name}")
+            started = time.perf_counter()
+            corpus = DiskCorpus(plan, step, self.executor, self.root / ".curate" / "tmp")
+            with publish_folder(folder, self.root) as empty:
+                step.filter.save(corpus, corpus.kept(), empty)
+            saved.append({"step": step.name, "folder": corpus.name(folder)})
+            self.seconds[f"save {step.name}"] = time.perf_counter() - started
+        return saved
 
     def _report(self, plan: Plan, manifest: dict[str, Any]) -> None:
         """Compute the report from the published ledger and write it beside it."""

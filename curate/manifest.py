@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from curate import __version__
 from curate.chunk import ChunkDone
-from curate.filter import code_version
+from curate.earlier import content_of
+from curate.filter import CorpusFilter, Filter, code_version
 from curate.models import file_sha256
 from curate.plan import Plan, resolve
 from curate.read import Source
@@ -33,9 +34,17 @@ def identify(pipeline: Pipeline, sources: Sequence[Source], sample: int) -> dict
         "sample": sample,
         "pipeline": resolved,
         "filters": {step.name: code_version(type(step.filter)) for step in pipeline.steps},
-        "files": {step.name: [file_sha256(path) for path in step.filter.files()] for step in pipeline.steps},
+        "files": {step.name: read_files(step.filter) for step in pipeline.steps},
         "inputs": {source.file: [source.size, source.version] for source in sources},
     }
+
+
+def read_files(filter: Filter) -> list[str]:
+    """What tells the content of a filter's files, and of the earlier corpora that it reads, from another."""
+    found = [file_sha256(path) for path in filter.files()]
+    for path in filter.earlier() if isinstance(filter, CorpusFilter) else ():
+        found += content_of(path)
+    return found
 
 
 def input_changed(file: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from curate.errors import CurateError, PipelineError, PluginError, Problem
-from curate.filter import Filter, find_filter, load_plugin, nearest, plugin_problems, registered
+from curate.filter import CorpusFilter, Filter, find_filter, load_plugin, nearest, plugin_problems, registered
 from curate.option_paths import change_paths, join_paths
 from curate.plain_words import Fault, faults, got, similar
 from curate.settings import Settings, Step, step_name_problem
@@ -239,6 +239,8 @@ def missing_files(step: Step, base: Path, way: Way, report: Problems) -> None:
     label = type(step.filter).label
     try:
         files = [base / file for file in step.filter.files()]
+        if isinstance(step.filter, CorpusFilter):
+            step.filter.earlier()
     except CurateError as error:
         report.add(way, f'"{label}": {error.message}', error.hint)
         return

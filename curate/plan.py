@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate import store
-from curate.errors import PipelineError, Problem
+from curate.errors import CurateError, PipelineError, Problem
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter, Filter, Limit, code_version, nearest
 from curate.models import file_sha256
@@ -332,6 +332,8 @@ def _is_score(column: str, steps: Sequence[Planned]) -> bool:
 def _probe(function: Any, empty: pl.DataFrame) -> dict[str, pl.DataType]:
     try:
         return dict(function(empty).schema)
+    except CurateError as error:
+        raise PipelineError([Problem(error.message, hint=error.hint)]) from error
     except Exception as error:  # a filter is foreign code: its failure on an empty frame is reported by step
         raise PipelineError([Problem(f"it fails on an empty frame: {type(error).__name__}: {error}")]) from error
 

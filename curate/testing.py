@@ -414,9 +414,9 @@ class MemoryCorpus:
             own, given = pickle.loads(cloudpickle.dumps((function, item)))
             yield own(given)
 
-    def map_sketches(self, function: Callable[[pl.DataFrame], T]) -> Iterator[T]:
+    def map_sketches(self, function: Callable[[int, Iterator[pl.DataFrame]], T]) -> Iterator[T]:
         """Apply the function to the sketches of each chunk."""
-        return self.map(function, self.sketches.partition_by("chunk", maintain_order=True))
+        return self._map_frames(function, self.sketches.partition_by("chunk", maintain_order=True))
 
     def sketch_bytes(self) -> int:
         """The bytes of the sketches in memory."""
@@ -424,9 +424,32 @@ class MemoryCorpus:
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts of the wanted rows in one batch."""
-        yield (
-            rows.select("chunk", "row").join(self.docs, on=["chunk", "row"], how="left").select("chunk", "row", "text")
+        yield rows.join(self.docs.select("chunk", "row", "id", "text"), on=["chunk", "row"], how="left")
+
+    def map_texts(self, function: Callable[[int, Iterator[pl.DataFrame]], T], rows: pl.DataFrame) -> Iterator[T]:
+        """Apply the function to the texts of each chunk."""
+        return self._map_frames(
+            function, rows.sort("chunk", "row").partition_by("chunk", maintain_order=True), self.texts
         )
+
+    def map_documents(self, function: Callable[[int, Iterator[pl.DataFrame]], T], path: Path) -> Iterator[T]:
+        """Apply the function to the documents of a Parquet file."""
+        return self._map_frames(function, [pl.read_parquet(path).select("id", "text")])
+
+    def name(self, path: Path) -> str:
+        """The path itself."""
+        return str(path)
+
+    def _map_frames(
+        self,
+        function: Callable[[int, Iterator[pl.DataFrame]], T],
+        frames: Iterable[pl.DataFrame],
+        read: Callable[[pl.DataFrame], Iterator[pl.DataFrame]] = lambda frame: iter([frame]),
+    ) -> Iterator[T]:
+        def work(task: tuple[int, list[pl.DataFrame]]) -> T:
+            return function(task[0], iter(task[1]))
+
+        return self.map(work, ((number, list(read(frame))) for number, frame in enumerate(frames)))
 
     def columns(self, *names: str) -> pl.LazyFrame:
         """`chunk, row, id, bytes` and the named columns of every document."""

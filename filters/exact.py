@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import polars as pl
 from pydantic import Field, field_validator
 
-from curate.filter import Corpus, CorpusFilter, Partition, as_tuples
+from curate.filter import Corpus, CorpusFilter, Partition
+from curate.filters.keep import KEEP, PLACE, SCOPE, Priority, column, ranks, read_keep, scores_read
 
 HASH = ["hash_high", "hash_low"]
-SCOPE = "scope"
-PLACE = ["chunk", "row"]
-
-Priority = Literal["earliest", "longest"] | dict[str, tuple[str | int | float | bool, ...]]
 
 
 class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
@@ -35,43 +31,14 @@ class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
         default=True,
         description="compare normalised texts: NFC, case folded, white space collapsed; false compares every byte",
     )
-    scope: str | None = Field(
-        default=None,
-        description=(
-            "only documents with the same value of this column (an input column, or `step.score`) are duplicates; "
-            "a missing value is a value of its own"
-        ),
-    )
-    keep: tuple[Priority, ...] = Field(
-        default=("earliest",),
-        min_length=1,
-        description=(
-            "which document of a group stays, most important first: `earliest` in the input, `longest` in UTF-8 bytes, "
-            "or `{column: [best, next, ...]}`; what is still equal goes to the earliest"
-        ),
-    )
+    scope: str | None = Field(default=None, description=SCOPE)
+    keep: tuple[Priority, ...] = Field(default=("earliest",), min_length=1, description=KEEP)
 
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _plain_words(cls, keep: Any) -> Any:
-        entries = list(keep) if isinstance(keep, list | tuple) else [keep]
-        for place, entry in enumerate(entries):
-            if isinstance(entry, str) and entry not in ("earliest", "longest"):
-                raise ValueError(
-                    f"{entry!r} is neither `earliest` nor `longest`; to prefer values of a column write "
-                    f"`{{{entry}: [best, next]}}`"
-                )
-            if isinstance(entry, Mapping) and not all(entry.values()):
-                raise ValueError(f"name the values of {', '.join(map(str, entry))} in order of preference")
-            if entry == "earliest" and place < len(entries) - 1:
-                raise ValueError("nothing after `earliest` has an effect: no two documents are equally early")
-        return as_tuples(entries)
+    _read_keep = field_validator("keep", mode="before")(read_keep)
 
     def reads(self) -> tuple[str, ...]:
         """The scores of earlier steps among the columns of `scope` and `keep`."""
-        columns = [] if self.scope is None else [self.scope]
-        columns += [column for entry in self.keep if isinstance(entry, dict) for column in entry]
-        return tuple(dict.fromkeys(column for column in columns if "." in column))
+        return scores_read(self.scope, self.keep)
 
     def sketch(self, docs: pl.DataFrame) -> pl.DataFrame:
         """The hash of each text, its scope, and its rank (lower is better) for each priority."""
@@ -82,15 +49,13 @@ class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
         hashes = hash128(normalize(docs["text"]) if self.normalize else texts(docs["text"]))
         sketch = [pl.Series(HASH[0], hashes.high), pl.Series(HASH[1], hashes.low)]
         if self.scope is not None:
-            sketch.append(docs[self.scope].cast(pl.String).alias(SCOPE))
-        ranks = docs.select(rank.alias(f"rank_{place}") for place, rank in enumerate(ranks_of(self.keep)))
-        return pl.DataFrame(sketch).hstack(ranks)
+            sketch.append(column(docs, self.scope).cast(pl.String).alias("scope"))
+        return pl.DataFrame([*sketch, *ranks(docs, self.keep)])
 
     def decide(self, corpus: Corpus) -> pl.LazyFrame:
         """`duplicate_of` for each document that another replaces, `cluster_size` for those and the ones that stay."""
-        group = HASH if self.scope is None else [*HASH, SCOPE]
-        ranks = [f"rank_{place}" for place, _ in enumerate(ranks_of(self.keep))]
-        find = partial(_find_duplicates, group=group, ranks=ranks, scratch=corpus.scratch)
+        group = HASH if self.scope is None else [*HASH, "scope"]
+        find = partial(_find_duplicates, group=group, scratch=corpus.scratch)
         found = list(corpus.map(find, list(enumerate(corpus.partitions(HASH[1])))))
         if found:
             return pl.scan_ipc(found)
@@ -115,24 +80,7 @@ class ExactDuplicates(CorpusFilter, name="exact_duplicates"):
         return {"largest_clusters": clusters.sort("cluster_size", "id", descending=[True, False]).head(20).collect()}
 
 
-def ranks_of(keep: Iterable[Priority]) -> Iterator[pl.Expr]:
-    """One expression per priority, lower is better; `earliest` needs none."""
-    for entry in keep:
-        if entry == "longest":
-            yield -pl.col("text").str.len_bytes().cast(pl.Int64)
-        elif isinstance(entry, dict):
-            for name, values in entry.items():
-                order = {_as_text(value): rank for rank, value in enumerate(dict.fromkeys(values))}
-                value = pl.col(name).cast(pl.String)
-                yield value.replace_strict(order, default=len(order), return_dtype=pl.Int64).fill_null(len(order))
-
-
-def _as_text(value: str | int | float | bool) -> str:
-    """A value as polars writes it when it casts a column to strings."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _find_duplicates(part: tuple[int, Partition], group: list[str], ranks: list[str], scratch: Path) -> Path:
+def _find_duplicates(part: tuple[int, Partition], group: list[str], scratch: Path) -> Path:
     """Write the groups of one partition that have more than one document, and return the file."""
     number, partition = part
     documents = partition.read()
@@ -142,7 +90,7 @@ def _find_duplicates(part: tuple[int, Partition], group: list[str], ranks: list[
     found = (
         documents.lazy()
         .filter(size > 1)
-        .sort(*ranks, *PLACE)
+        .sort(*(name for name in documents.columns if name.startswith("rank_")), *PLACE, nulls_last=True)
         .select(*PLACE, duplicate_of=pl.when(~first).then(kept), cluster_size=size)
         .sort(PLACE)
         .collect()

@@ -168,7 +168,6 @@ def test_the_largest_clusters_are_listed_by_the_document_that_stays() -> None:
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (["source", "longest"], r"write `\{source: \[best, next\]\}`"),
         ([], "at least 1 item"),
         (["earliest", "longest"], "nothing after `earliest` has an effect"),
         ([{"source": []}], "name the values of source"),

@@ -15,7 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from curate import Pipeline
-from curate.filters import NearDuplicates, near
+from curate.errors import UsageError
+from curate.filters import NearDuplicates, near_decide
 from curate.testing import MemoryCorpus, check_filter, decide
 
 SHINGLE = 5
@@ -121,6 +122,15 @@ def test_priorities_decide_which_one_stays() -> None:
     assert duplicate_of(texts, keep=[{"source": ["books"]}, "longest"]) == ["d2", "d2", None]
     assert duplicate_of(texts, keep={"q": "highest"}) == ["d2", "d2", None]
     assert duplicate_of(texts, keep={"q": "lowest"}) == [None, "d0", "d0"]
+    assert duplicate_of(texts, keep="q") == ["d2", "d2", None]
+    assert duplicate_of(texts, keep=["source", "longest"]) == ["d2", "d2", None]
+
+
+def test_a_priority_that_is_no_column_is_named_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="no column 'longst'") as error:
+        NearDuplicates(keep="longst").sketch(docs("a"))
+
+    assert error.value.hint == "did you mean 'longest'?"
 
 
 def test_only_equal_values_of_the_scope_are_compared_and_null_is_a_value() -> None:
@@ -139,7 +149,7 @@ def test_nothing_is_found_in_an_empty_corpus() -> None:
     found = decided(docs("x").clear())
 
     assert found.is_empty()
-    assert list(found.schema) == ["chunk", "row", "duplicate_of", "similarity", "cluster", "cluster_size"]
+    assert list(found.schema) == ["chunk", "row", *NearDuplicates().decides()]
 
 
 # --- promises ---------------------------------------------------------------------------------------------------------
@@ -226,8 +236,8 @@ def test_chunks_parts_and_batches_do_not_matter(
     chooser = random.Random(3)
     texts = docs(*[text(chooser.randrange(12), 80, chooser.random(), chooser.randrange(9)) for _ in range(90)])
     wanted = decided(texts, keep="longest")
-    monkeypatch.setattr(near, "BATCH_BYTES", batch)
-    monkeypatch.setattr(near, "PART_BYTES", part)
+    monkeypatch.setattr(near_decide, "BATCH_BYTES", batch)
+    monkeypatch.setattr(near_decide, "PART_BYTES", part)
     filter = NearDuplicates(keep="longest")
     corpus = MemoryCorpus(filter, texts, tmp_path, chunks=chunks)
 
@@ -297,7 +307,7 @@ def test_near_duplicates_are_dropped() -> None:
 @pytest.mark.parametrize(
     "options",
     [{"threshold": 0}, {"threshold": 1.1}, {"recall": 1}, {"ngram": 0}, {"unit": "line"}, {"keep": []},
-     {"keep": ["source"]}, {"keep": [{"q": "most"}]}],
+     {"keep": ["earliest", "longest"]}, {"keep": [{"q": "most"}]}],
     ids=str,
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:

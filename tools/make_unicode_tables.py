@@ -60,17 +60,18 @@ def second_parts() -> set[str]:
 
 
 def make() -> dict[str, np.ndarray]:
-    """The three tables, indexed by code point: class bits, canonical combining class, what to add to fold the case."""
+    """The tables by code point: class bits, canonical combining class, what to add to fold and to lower the case."""
     classes = np.zeros(CODE_POINTS, np.uint8)
     combining = np.zeros(CODE_POINTS, np.uint8)
     folds = np.zeros(CODE_POINTS, np.int32)
+    lowers = np.zeros(CODE_POINTS, np.int32)
     maybe = second_parts()
     for code in range(CODE_POINTS):
         if 0xD800 <= code <= 0xDFFF:  # surrogates never occur in UTF-8
             continue
         char = chr(code)
-        folded = char.casefold()
-        folds[code] = ord(folded) - code if len(folded) == 1 else 0
+        for table, other in ((folds, char.casefold()), (lowers, char.lower())):
+            table[code] = ord(other) - code if len(other) == 1 else 0
         combining[code] = unicodedata.combining(char)
         bits = 0
         if char.isalnum() or char == "_":
@@ -88,7 +89,7 @@ def make() -> dict[str, np.ndarray]:
         if combining[code]:
             bits |= COMBINING
         classes[code] = bits
-    return {"classes": classes, "combining": cut(combining), "folds": cut(folds)}
+    return {"classes": classes, "combining": cut(combining), "folds": cut(folds), "lowers": cut(lowers)}
 
 
 def cut(table: np.ndarray) -> np.ndarray:

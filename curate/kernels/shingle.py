@@ -30,8 +30,8 @@ GRAM_FACTOR = np.uint64(0xD1342543DE82EF95)
 FMIX_1, FMIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 SHIFT = np.uint64(33)
 HALF = np.uint64(32)
+CROWDED = 64  # hashes in one bin, where one or two are to be expected
 
-LAST_CASED = 0x1E944  # no code point at or after this one has a lower-case form (Unicode 14.0)
 BY_CONTEXT = "Σ|İ"  # the two characters whose lower-case form is not one character, or depends on its neighbours
 
 
@@ -50,7 +50,8 @@ def shingles(given: pl.Series, ngram: int = 5, unit: Unit = "word") -> Shingles:
 
 def shingle_sets(given: pl.Series, ngram: int = 5, unit: Unit = "word") -> Shingles:
     """The distinct shingle hashes of each text, sorted: what exact Jaccard similarity is computed of."""
-    return distinct_kernel(*shingles(given, ngram, unit))
+    data, offsets = lowered(given)
+    return sets_kernel(data, offsets, tables().classes, lower_codes(), ngram, unit == "char")
 
 
 def token_hashes(hashes: Hashes) -> NDArray[np.uint32]:
@@ -70,17 +71,8 @@ def lowered(given: pl.Series) -> Texts:
 @cache
 def lower_codes() -> Codes:
     """The lower-case form of each code point; itself where that is not one code point, or where the table ends."""
-    codes = np.arange(LAST_CASED, dtype=np.int32)
-    for code in range(LAST_CASED):
-        lower = chr(code).lower()
-        if len(lower) == 1:
-            codes[code] = ord(lower)
-    known = tables().classes
-    unknown = known[:LAST_CASED] & WORD == 0  # letters that are newer than the shipped tables, and circled letters
-    circled = np.zeros(LAST_CASED, np.bool_)
-    circled[0x2160:0x2170] = circled[0x24B6:0x24D0] = True
-    codes[unknown & ~circled] = np.flatnonzero(unknown & ~circled)
-    return codes
+    lowers = tables().lowers
+    return np.arange(len(lowers), dtype=np.int32) + lowers
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
@@ -220,17 +212,62 @@ def shingles_kernel(data: Bytes, offsets: Offsets, classes: Bytes, lower: Codes,
 
 
 @kernel
-def distinct_kernel(hashes: Hashes, offsets: Offsets) -> Shingles:
-    """Sort the hashes of each text in place, and leave out repeats."""
+def sets_kernel(data: Bytes, offsets: Offsets, classes: Bytes, lower: Codes, ngram: Int, chars: bool) -> Shingles:
+    """The distinct shingle hashes of each text, sorted."""
     rows = len(offsets) - 1
+    plain = plain_letters(classes, lower)
+    room = longest_text(offsets) + 1
+    buffer = np.empty(room, np.uint64)
+    scratch = np.empty(room, np.uint64)
+    out = np.empty(offsets[rows] - offsets[0] + rows + 1, np.uint64)  # pages that are never written cost nothing
     ends = np.zeros(rows + 1, np.int64)
     to = 0
     for row in range(rows):
-        start, end = offsets[row], offsets[row + 1]
-        part = np.sort(hashes[start:end])
-        for place in range(end - start):
-            if place == 0 or part[place] != part[place - 1]:
-                hashes[to] = part[place]
-                to += 1
+        count = text_shingles(data, offsets[row], offsets[row + 1], classes, lower, plain, ngram, chars, buffer)
+        to += sort_distinct(buffer, count, scratch, out[to:])
         ends[row + 1] = to
-    return Shingles(hashes[:to].copy(), ends)
+    return Shingles(out[:to].copy(), ends)
+
+
+@kernel
+def sort_distinct(hashes: Hashes, count: Int, scratch: Hashes, out: Hashes) -> Int:
+    """Write the first `count` hashes to `out`, sorted and without repeats, and return how many there are.
+
+    Hashes are spread evenly, so they are put into about as many bins as there are hashes, by their upper bits, and only
+    neighbours are left to be sorted: linear time. Where a bin is crowded all the same (a text that repeats itself, or
+    one that was made to be slow), an ordinary sort takes over.
+    """
+    if count < 2:
+        out[:count] = hashes[:count]
+        return count
+    bits: Int = 1
+    while np.int64(1) << bits < count:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    starts = np.zeros((1 << bits) + 1, np.int32)
+    for place in range(count):
+        starts[np.int64(hashes[place] >> shift) + 1] += 1
+    crowded = False
+    for number in range(1 << bits):
+        crowded |= starts[number + 1] > CROWDED
+        starts[number + 1] += starts[number]
+    if crowded:
+        scratch[:count] = np.sort(hashes[:count])
+    else:
+        for place in range(count):
+            bin = np.int64(hashes[place] >> shift)
+            scratch[starts[bin]] = hashes[place]
+            starts[bin] += 1
+        for place in range(1, count):
+            value = scratch[place]
+            at = place
+            while at > 0 and scratch[at - 1] > value:
+                scratch[at] = scratch[at - 1]
+                at -= 1
+            scratch[at] = value
+    to = 0
+    for place in range(count):
+        if place == 0 or scratch[place] != scratch[place - 1]:
+            out[to] = scratch[place]
+            to += 1
+    return to
