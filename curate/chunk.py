@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from curate import store
 from curate.errors import StepError, StorageError
 from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter
-from curate.ledger import EDIT_TYPE, QUARANTINE_SCHEMA, Verdicts, apply_edits, in_sample
+from curate.ledger import EDIT_TYPE, QUARANTINE_SCHEMA, Verdicts, apply_edits, in_sample, text_bytes
 from curate.plan import TEXT, Chunk, Plan, Planned, resolve
 from curate.read import Batch, read
 from curate.worker import doing
@@ -64,6 +64,11 @@ def results_name(chunk: Chunk, key: str) -> str:
 def record_name(task_key: str) -> str:
     """Where the record of a finished chunk is: its presence is the commit."""
     return f".curate/records/{task_key}.json"
+
+
+def records_name(chunk: Chunk) -> str:
+    """Where a chunk's records without their texts are."""
+    return f".curate/seen/{chunk.key}"
 
 
 def survivors_name(task_key: str) -> str:
@@ -134,10 +139,25 @@ def run_chunk(plan: Plan, chunk: Chunk) -> ChunkDone:
         done = ChunkDone(**record)
         done.work = {}
         return done
-    walk = _Walk(plan, chunk)
-    done = walk.run(key)
+    done = _walk_again(plan, chunk, key) or _Walk(plan, chunk).run(key)
     store.write_json(plan.root, record_name(key), vars(done))
     return done
+
+
+def _walk_again(plan: Plan, chunk: Chunk, key: str) -> ChunkDone | None:
+    """The last pass from what an earlier one noted of the records, where no step needs their texts any more."""
+    known = plan.text_is_settled and store.read_frame(plan.root, records_name(chunk))
+    bad = store.read_frame(plan.root, f"{records_name(chunk)}-bad")
+    if not isinstance(known, pl.DataFrame) or bad is None:
+        return None
+    try:
+        return _Walk(plan, chunk, noted=Batch(known, bad)).run(key)
+    except _TextNeededError:
+        return None
+
+
+class _TextNeededError(Exception):
+    """A stored result is missing after all, or a text must be shown."""
 
 
 def try_rows(plan: Plan, chunk: Chunk, rows: tuple[int, int]) -> None:
@@ -177,8 +197,11 @@ def load(plan: Plan, chunk: Chunk, name: str) -> pl.DataFrame:
 class _Walk:
     """One chunk on its way through the steps; results of all batches are gathered and stored at the end."""
 
-    def __init__(self, plan: Plan, chunk: Chunk, only: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, chunk: Chunk, only: tuple[int, int] | None = None, noted: Batch | None = None
+    ) -> None:
         self.plan = plan
+        self.noted = noted  # the records without their texts
         self.chunk = chunk
         self.only = only  # a trial over some rows: nothing is stored
         corpus_steps = plan.corpus_steps
@@ -193,6 +216,7 @@ class _Walk:
         self.counts: dict[str, dict[str, Any]] = {
             step.name: {"seen": 0, "dropped": 0, "rules": {rule.name: 0 for rule in step.rules}} for step in self.steps
         }
+        self.notes = only is None and self.target is not None and plan.text_settles
         self.attempted: set[int] = set()  # steps that have seen a first document
         self.sketch_faults: list[tuple[int, str]] = []
         self.decided: dict[int, pl.DataFrame] = {}  # by number of the corpus-wide step
@@ -205,16 +229,22 @@ class _Walk:
         outcomes: list[pl.DataFrame] = []
         quarantine: list[pl.DataFrame] = []
         schema = plan.ledger_schema()
-        for batch in read_chunk(plan, chunk):
+        seen: list[Batch] = []
+        for batch in read_chunk(plan, chunk) if self.noted is None else [self.noted]:
             if self.only is not None:
                 batch = _between(batch, *self.only)
             verdicts = self._judge(batch)
             done.read += batch.records.height + batch.bad.height
             done.kept += int(verdicts.alive.sum())
             done.quarantined += batch.bad.height + len(verdicts.faults)
-            done.bytes_read += int(batch.records[TEXT].str.len_bytes().sum())
-            done.bytes_kept += int(verdicts.docs[TEXT].str.len_bytes().filter(pl.Series(verdicts.alive)).sum())
+            sizes = text_bytes(batch.records)
+            done.bytes_read += int(sizes.sum())
+            done.bytes_kept += int(text_bytes(verdicts.docs).filter(pl.Series(verdicts.alive)).sum())
+            if self.notes:
+                seen.append(Batch(batch.records.drop(TEXT).hstack([sizes]), batch.bad))
             if self.target is None:
+                if self.noted is not None and verdicts.faults:
+                    raise _TextNeededError
                 outcomes.append(verdicts.to_ledger(chunk.source.file, schema))
                 quarantine.append(_bad_rows(chunk.source.file, batch.bad))
                 quarantine.append(verdicts.to_quarantine(chunk.source.file, [step.name for step in plan.steps]))
@@ -224,6 +254,9 @@ class _Walk:
             return done
         for stored in self.stored.values():
             stored.save()
+        if seen:
+            store.write_frame(plan.root, records_name(chunk), pl.concat([batch.records for batch in seen]))
+            store.write_frame(plan.root, f"{records_name(chunk)}-bad", pl.concat([batch.bad for batch in seen]))
         if self.target is None:
             ledger = pl.concat(outcomes) if outcomes else pl.DataFrame(schema=schema)
             rows = pl.concat(quarantine) if quarantine else pl.DataFrame(schema=QUARANTINE_SCHEMA)
@@ -273,6 +306,8 @@ class _Walk:
         if step.number > self.walked:  # what an earlier pass of this run scored is no re-use
             work.reused += int((judged & have).sum())
         if missing.any():
+            if self.noted is not None:
+                raise _TextNeededError
             work.scored += int(missing.sum())
             documents = _view(self.plan, step, verdicts, missing)
             made = self._compute(step, stored, documents).insert_column(
@@ -432,7 +467,7 @@ class _Walk:
         columns = [
             verdicts.docs["row"],
             verdicts.docs["id"],
-            verdicts.docs[TEXT].str.len_bytes().cast(pl.Int64).alias("bytes"),
+            text_bytes(verdicts.docs),
         ]
         for name in step.filter.reads():
             columns.append(self._column(name, verdicts, {}).alias(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ QUARANTINE_SCHEMA: dict[str, Any] = {
     "file": pl.String(), "row": pl.Int64(), "id": pl.String(), "step": pl.String(), "error": pl.String(),
     "raw": pl.Binary(),
 }  # fmt: skip
+AUDIT_SEED = 1  # makes the sample independent of other uses of the hash
 RAW_BYTES = 65_536  # of a record that a step could not judge, kept in quarantine
 
 
@@ -23,7 +23,7 @@ RAW_BYTES = 65_536  # of a record that a step could not judge, kept in quarantin
 class Verdicts:
     """The state of one batch on its way through the steps; every array has one entry per document."""
 
-    docs: pl.DataFrame  # row, id, text, input.NAME; `text` is the text as edited so far
+    docs: pl.DataFrame  # row, id, text, input.NAME; `text` is as edited so far; or its `bytes` where only these count
     sampled: NDArray[np.bool_]
     alive: NDArray[np.bool_] = field(init=False)  # still in: neither dropped nor in quarantine
     decided: NDArray[np.int32] = field(init=False)  # number of the rule that dropped it, -1: none
@@ -83,7 +83,7 @@ class Verdicts:
             "rule": rules[decided],
             "failed": self._failed(),
             "copies": copies.cast(pl.UInt16),
-            "bytes": self.docs["text"].str.len_bytes().cast(pl.Int64),
+            "bytes": text_bytes(self.docs),
             "sampled": pl.Series(self.sampled),
         }
         columns |= {name: values for name, values in self.special.items() if name != "copies"}
@@ -113,6 +113,8 @@ class Verdicts:
 
     def to_quarantine(self, file: str, steps: Sequence[str]) -> pl.DataFrame:
         """The quarantine's rows of this batch: documents that a step could not judge."""
+        if not self.faults:
+            return pl.DataFrame(schema=QUARANTINE_SCHEMA)
         positions = sorted(self.faults)
         some = self.docs.select("row", "id", "text")[positions]
         return pl.DataFrame(
@@ -128,13 +130,21 @@ class Verdicts:
         )
 
 
+def text_bytes(docs: pl.DataFrame) -> pl.Series:
+    """The bytes of every text: measured, or noted when the text was read."""
+    if "text" not in docs.columns:
+        return docs["bytes"]
+    return docs["text"].str.len_bytes().cast(pl.Int64).alias("bytes")
+
+
 def in_sample(ids: pl.Series, share: float) -> NDArray[np.bool_]:
     """Which documents are in the audit sample: by hash of the id, so that it is the same in every run."""
     if share <= 0:
         return np.zeros(len(ids), bool)
-    limit = min(int(share * 2**64), 2**64 - 1)
-    hashes = b"".join(hashlib.blake2b(id.encode(), digest_size=8, person=b"curate-audit").digest() for id in ids)
-    return np.frombuffer(hashes, ">u8") <= limit
+    from curate.kernels.hashing import hash64
+    from curate.kernels.utf8 import texts
+
+    return hash64(texts(ids), AUDIT_SEED) <= np.uint64(min(int(share * 2**64), 2**64 - 1))
 
 
 def apply_edits(texts: pl.Series, edits: pl.Series) -> tuple[pl.Series, dict[int, str]]:

@@ -36,18 +36,21 @@ class ParquetPiece(Piece):
         """The text of every good record."""
         return _plain_series(self.text)
 
-    def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
+    def ids(self, name: str) -> tuple[pl.Series | Sequence[str | None], Mapping[int, str]]:
         """The id of every good record; integers are written in decimal."""
         if name not in self.table.schema.names:
             return [None] * len(self.rows), dict.fromkeys(range(len(self.rows)), "id missing")
         values = _decoded(self.table.column(name))
-        if pa.types.is_integer(values.type):
-            ids = values.cast(pa.large_string()).to_pylist()
-        else:
-            ids = [_utf8(value) for value in values.cast(pa.large_binary()).to_pylist()]
+        if not pa.types.is_integer(values.type):
+            values = values.cast(pa.large_binary())
+        try:
+            column = _plain_series(values.cast(pa.large_string()))  # checks that bytes are UTF-8
+            return column, dict.fromkeys(column.is_null().arg_true().to_list(), "id is null")
+        except pa.ArrowInvalid:
+            ids = [_utf8(value) for value in values.to_pylist()]
         missing = {at: "id is null" for at, id in enumerate(ids) if id is None}
-        missing |= {at: "id is not UTF-8" for at, id in enumerate(ids) if id == b""}
-        return [id or None if at in missing else id for at, id in enumerate(ids)], missing
+        missing |= {at: "id is not UTF-8" for at, id in enumerate(ids) if isinstance(id, bytes)}
+        return [None if isinstance(id, bytes) else id for id in ids], missing
 
     def column(self, name: str, kind: pl.DataType) -> pl.Series:
         """One column of the good records, cast; nulls where this file does not have it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +70,7 @@ class Piece(ABC):
         """The text of every good record."""
 
     @abstractmethod
-    def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
+    def ids(self, name: str) -> tuple[pl.Series | Sequence[str | None], Mapping[int, str]]:
         """The id of every good record; where there is none, why (by position)."""
 
     @abstractmethod
@@ -89,7 +88,7 @@ class Piece(ABC):
     def batch(self, file: str, columns: Columns, want: Sequence[str]) -> Batch:
         """The piece as polars columns; records without a usable id move to the bad ones."""
         bad = list(self.bad)
-        ids: Sequence[str | None] = []
+        ids: pl.Series | Sequence[str | None] = []
         missing: Mapping[int, str] = {}
         if columns.id is None:
             ids = [f"{file}#{row}" for row in self.rows]
@@ -109,10 +108,12 @@ class Piece(ABC):
         return Batch(records, pl.DataFrame(bad, BAD_SCHEMA, orient="row"))
 
 
-def hash_ids(ids: Sequence[str | None]) -> NDArray[np.uint64]:
+def hash_ids(ids: pl.Series | Sequence[str | None]) -> NDArray[np.uint64]:
     """A 64-bit hash of every id, the same in every process and version; 0 where there is none."""
-    hashes = b"".join(bytes(8) if id is None else hashlib.blake2b(id.encode(), digest_size=8).digest() for id in ids)
-    found = np.frombuffer(hashes, "<u8").astype(np.uint64)
-    for at in np.flatnonzero(found == 0).tolist():
-        found[at] = 0 if ids[at] is None else 1
+    from curate.kernels.hashing import hash64
+    from curate.kernels.utf8 import texts
+
+    column = pl.Series(ids, dtype=pl.String)
+    found = np.maximum(hash64(texts(column)), 1)
+    found[column.is_null().to_numpy()] = 0
     return found

@@ -96,6 +96,17 @@ class Plan:
         """The steps that end a pass."""
         return tuple(step for step in self.steps if step.corpus_wide)
 
+    @functools.cached_property
+    def text_settles(self) -> bool:
+        """Whether the last pass needs no texts, because the step before it is corpus-wide and nothing is edited."""
+        last = self.corpus_steps[-1].number if self.corpus_steps else len(self.steps)
+        return not any(step.edits or (step.number > last and step.scores) for step in self.steps)
+
+    @property
+    def text_is_settled(self) -> bool:
+        """Whether the current pass is the last one, and needs no texts."""
+        return 0 < len(self.decisions) == len(self.corpus_steps) and self.text_settles
+
     def decided(self, key: str) -> Plan:
         """The plan after one more corpus-wide step has decided."""
         return replace(self, decisions=(*self.decisions, key))

@@ -27,7 +27,7 @@ GROUP_ROWS = 10_000  # rows of a row group, or fewer when their text passes GROU
 GROUP_BYTES = 64_000_000
 LEDGER_ROWS = 500_000  # rows of one ledger part
 LEDGER_GROUP_ROWS = 50_000
-COMPRESSION_LEVEL = 3
+COMPRESSION_LEVEL = 1  # twice as fast as 3, files 18 % larger on data/web
 
 
 @dataclass(frozen=True)
