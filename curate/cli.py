@@ -257,18 +257,18 @@ def filters(name: str | None, schema: bool, plugins: tuple[str, ...], as_json: b
 @app.command()
 @click.argument("folder", metavar="RUN")
 @click.argument("id")
-@click.option("--show-text", is_flag=True, help="Show the first 200 characters of the text, read from the input.")
+@click.option("--show-text", is_flag=True, help="Show the first 200 characters, and what it shares with its twin.")
 @JSON
 def why(folder: str, id: str, show_text: bool, as_json: bool) -> int:
     """Explain one document: every score, limit and rule; its twin; where it is now."""
-    from curate.lookup import first_characters
+    from curate.lookup import add_texts
     from curate.reference import print_why
     from curate.run import open_run
 
     opened = open_run(folder)
     answer = opened.why(id)
     if show_text and answer["verdict"] != "quarantine":
-        answer["text"] = first_characters(opened, answer["file"], answer["row"])
+        add_texts(opened, answer)
     if as_json:
         emit(answer)
     else:

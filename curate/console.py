@@ -396,6 +396,11 @@ def number_text(value: float | str) -> str:
     return f"{value:.6g}"
 
 
+def plain_name(name: str) -> str:
+    """A column's or a table's name as people write it: without underscores."""
+    return clean(name.replace("_", " "))
+
+
 def _grid(columns: Sequence[str], *, left: int = 1, wide: bool = False) -> Table:
     """A table whose first columns are names and the others numbers, right-aligned."""
     from rich import box

@@ -90,17 +90,6 @@ class DiskCorpus(Corpus):
         work = functools.partial(_over_documents, other, function)
         return ordered(self.executor, work, list(enumerate(_tasks(other.chunks))))
 
-    def kept(self) -> pl.DataFrame:
-        """The (chunk, row) of the documents that the finished passes keep."""
-        plan = self.plan
-        frames = [
-            load(plan, chunk, ledger_name(plan.task_key(chunk)))
-            .filter("kept")
-            .select(pl.lit(chunk.number, pl.Int64).alias("chunk"), "row")
-            for chunk in plan.chunks
-        ]
-        return pl.concat(frames)
-
     def name(self, path: Path) -> str:
         """A path relative to the pipeline's folder."""
         return Path(os.path.relpath(path, self.plan.pipeline.base)).as_posix()
@@ -124,6 +113,20 @@ def survivors(plan: Plan, chunk: Chunk) -> pl.DataFrame:
     """The survivors of a chunk up to the next corpus-wide step: chunk, row, id, bytes, the columns it reads."""
     frame = load(plan, chunk, survivors_name(plan.task_key(chunk)))
     return frame.insert_column(0, pl.Series("chunk", np.full(frame.height, chunk.number), dtype=pl.Int64))
+
+
+def kept_rows(plan: Plan) -> pl.DataFrame:
+    """The (chunk, row) of the documents that the finished passes keep."""
+    ledgers = ((chunk, load(plan, chunk, ledger_name(plan.task_key(chunk)))) for chunk in plan.chunks)
+    return pl.concat(
+        [
+            pl.DataFrame(schema={"chunk": pl.Int64, "row": pl.Int64}),
+            *(
+                ledger.filter("kept").select(pl.lit(chunk.number, pl.Int64).alias("chunk"), "row")
+                for chunk, ledger in ledgers
+            ),
+        ]
+    )
 
 
 def texts_of(plan: Plan, chunk: Chunk, rows: pl.DataFrame, steps: tuple[Planned, ...]) -> Iterator[pl.DataFrame]:

@@ -272,6 +272,26 @@ CHANGES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("double spaces and line breaks", lambda text: "  " + text.replace(" ", "  ").replace("\n\n", " \r\n\t") + "\n"),
 )
 
+
+@fault("near-duplicate", expected="near_duplicates")
+def near_duplicate(clean: Clean) -> Iterator[Entry]:
+    """Later versions of a clean document: a date above it, its first word cut, a sentence added."""
+    originals = Draws(clean.seed, "versions").shuffled(range(len(clean.entries)))[: clean.count(0.05)]
+    for number, original in enumerate(originals):
+        draws = Draws(clean.seed, "version", number)
+        before = clean.entries[original]
+        language = languages()[before.language or "en"]
+        note, change = VERSIONS[number % len(VERSIONS)]
+        entry = page(language, draws, clean.place(draws, start=original))
+        yield replace(entry, text=change(before.text or "", draws.one(language.phrases)), note=note, twin=original)
+
+
+VERSIONS: tuple[tuple[str, Callable[[str, str], str]], ...] = (
+    ("a date above it", lambda text, phrase: f"2026-03-12 09:40\n\n{text}"),
+    ("the first word cut", lambda text, phrase: text.partition(" ")[2] if " " in text[:20] else text[1:]),
+    ("a sentence added", lambda text, phrase: f"{text} {phrase}."),
+)
+
 # One line of JSON each, broken in its own way; ID stands for the record's id. Brackets nest deeper than orjson reads.
 BROKEN: tuple[tuple[str, bytes], ...] = (
     ("not JSON", b"<html><head><title>502 Bad Gateway</title></head></html>"),

@@ -85,7 +85,12 @@ def estimate(pipeline: Pipeline, inputs: Sequence[str] | None, *, sample: int, w
         second = _faster(pipeline, paths, folder / "large", sample, surveys)
         whole = _inputs(pipeline, paths, folder / "warm")
         figures = _figures(pipeline, whole, first, second, float(warm.run.manifest["seconds"]["survey"]))
-        return figures | {"cheaper_order": _order(pipeline, paths, folder / "order", sample, surveys, whole.steps)}
+        tables = {
+            step.name: {name: table.to_dicts() for name, table in step.filter.plan_tables().items()}
+            for step in pipeline.steps
+        }
+        cheaper = _order(pipeline, paths, folder / "order", sample, surveys, whole.steps)
+        return figures | {"tables": {step: own for step, own in tables.items() if own}, "cheaper_order": cheaper}
 
 
 class _Survey(Quiet):
@@ -364,6 +369,9 @@ def print_estimate(found: Mapping[str, Any], console: Console | None = None) -> 
     _fact(target, "work", f"{plural(found['chunks'], 'chunk')}, {_passes_text(found['passes'])}")
     target.print()
     _print_steps(found, target)
+    for step, tables in found["tables"].items():
+        for name, table in tables.items():
+            _print_table(step, name, table, target)
     target.print(Text(f"\nwhole input, {expected['basis']}, one worker"))
     rate = speed["text_bytes_per_second"]
     rates = (
@@ -386,6 +394,24 @@ def print_estimate(found: Mapping[str, Any], console: Console | None = None) -> 
         _fact(target, "order", f"{order}: saves about {saves} of the steps' time and keeps the same documents")
     if len(found["passes"]) > 1:
         _fact(target, "note", "a whole corpus repeats more than a sample of it, so that less of it may be kept")
+
+
+def _print_table(step: str, name: str, rows: Sequence[Row], target: Console) -> None:
+    """A table that a filter adds; the name of a column says what it holds."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from curate.console import clean, plain_name
+
+    target.print(Text.assemble("\n", clean(step), (f"  {plain_name(name)}", "dim")))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column in rows[0] if rows else ():
+        table.add_column(plain_name(column), justify="right", header_style="dim")
+    for row in rows:
+        cells = (f"{value:.3f}" if isinstance(value, float) else clean(str(value)) for value in row.values())
+        table.add_row(*map(Text, cells))
+    target.print(table)
 
 
 def _passes_text(all_passes: Sequence[Row]) -> str:

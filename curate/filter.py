@@ -119,6 +119,10 @@ class Filter(BaseModel):
         """Return tables that this step adds to the report, computed from the run's ledger."""
         return {}
 
+    def plan_tables(self) -> dict[str, pl.DataFrame]:
+        """Return tables that `curate plan` shows: what follows from the options alone."""
+        return {}
+
     def files(self) -> Sequence[Path]:
         """Name the files that scores depend on (models, word lists); their content is part of the key of results."""
         return ()

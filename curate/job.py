@@ -10,7 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from curate import __version__, store
 from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, run_chunk, try_rows
 from curate.console import Quiet
-from curate.corpus import DiskCorpus, decide
+from curate.corpus import DiskCorpus, decide, kept_rows
 from curate.earlier import publish_folder, refuse_foreign
 from curate.errors import OutputError, StoppedError
 from curate.executors import ATTEMPTS, Executor, Failure
@@ -282,16 +282,17 @@ class Job:
     def _save(self, plan: Plan) -> list[dict[str, str]]:
         """Let steps save what later runs need of this one, in folders of their own."""
         saved: list[dict[str, str]] = []
-        for step in plan.corpus_steps:
+        for number, step in enumerate(plan.corpus_steps):
             assert isinstance(step.filter, CorpusFilter)
             folder = step.filter.saves()
             if folder is None:
                 continue
             self.watch.stage(f"saving {step.name}")
             started = time.perf_counter()
-            corpus = DiskCorpus(plan, step, self.executor, self.root / ".curate" / "tmp")
+            before = replace(plan, decisions=plan.decisions[:number])  # as when the step decided
+            corpus = DiskCorpus(before, step, self.executor, self.root / ".curate" / "tmp")
             with publish_folder(folder, self.root) as empty:
-                step.filter.save(corpus, corpus.kept(), empty)
+                step.filter.save(corpus, kept_rows(plan), empty)
             saved.append({"step": step.name, "folder": corpus.name(folder)})
             self.seconds[f"save {step.name}"] = time.perf_counter() - started
         return saved

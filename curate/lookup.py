@@ -145,6 +145,9 @@ def why(run: Run, id: str) -> dict[str, Any]:
         "now": _place(run, row) if row["kept"] else None,
     }
     if row["duplicate_of"] is not None:
+        answer["earlier"] = row.get(f"{row['step']}.earlier")
+        answer["estimated"] = row.get(f"{row['step']}.estimated") is True
+    if row["duplicate_of"] is not None and answer["earlier"] is None:
         twin = run.ledger.filter(pl.col("id") == row["duplicate_of"]).select(
             "id", "file", "row", "kept", "step", "rule"
         )
@@ -181,8 +184,18 @@ def _place(run: Run, row: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def first_characters(run: Run, file: str, row: int, count: int = 200) -> str:
-    """The first characters of one document's original text, read from the input."""
+def add_texts(run: Run, answer: dict[str, Any], count: int = 200) -> None:
+    """Put the first characters of a document's original text into the answer, and what it shares with its twin."""
+    from curate.compare import shared_words
+
+    text = original_text(run, answer["file"], answer["row"])
+    answer["text"] = text[:count]
+    if answer.get("twin") is not None:
+        answer["shared"] = shared_words(text, original_text(run, answer["twin"]["file"], answer["twin"]["row"]))
+
+
+def original_text(run: Run, file: str, row: int) -> str:
+    """One document's text, read from the input."""
     wanted = pl.DataFrame({"file": [file], "row": [row]})
-    text = run.manifest["columns"]["text"]
-    return "".join(str(frame[text][0])[:count] for frame in records_of(run, wanted))
+    column = run.manifest["columns"]["text"]
+    return "".join(str(frame[column][0]) for frame in records_of(run, wanted))

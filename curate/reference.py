@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from curate import console as terminal
-from curate.console import clean, number_text
+from curate.console import clean, number_text, percent
 from curate.filter import CorpusFilter, Filter, Limit, is_threshold
 
 if TYPE_CHECKING:
@@ -383,8 +383,10 @@ def _rule(code: str, step: Mapping[str, Any]) -> str:
 def _places(answer: Mapping[str, Any]) -> Iterator[Sequence[Part]]:
     """Its twin, and where it is now."""
     if answer["duplicate_of"] is not None:
-        similarity = "" if answer["similarity"] is None else f", similarity {number_text(answer['similarity'])}"
-        yield ("twin", "dim"), (f"{answer['duplicate_of']}{similarity}{_twin(answer.get('twin'))}", "")
+        about = "about " if answer["estimated"] else ""
+        similarity = "" if answer["similarity"] is None else f", similarity {about}{number_text(answer['similarity'])}"
+        where = f" in {answer['earlier']}, an earlier corpus" if answer["earlier"] else _twin(answer.get("twin"))
+        yield ("twin", "dim"), (f"{answer['duplicate_of']}{similarity}{where}", "")
     now = answer["now"]
     if now is not None:
         copies = "" if answer["copies"] == 1 else f", {answer['copies']} copies"
@@ -406,6 +408,11 @@ def _records(answer: Mapping[str, Any]) -> Iterator[Sequence[Part]]:
         yield (f"input.{name}", "dim"), (_value(value), "")
     if answer.get("text") is not None:
         yield ("text", "dim"), (answer["text"], "")
+    if answer.get("shared") is not None:
+        shared = answer["shared"]
+        yield ("shared", "dim"), (f"{percent(shared['share'])} of the words; longest: {shared['longest']}", "")
+        yield ("only here", "dim"), (shared["only_here"] or "nothing", "")
+        yield ("only twin", "dim"), (shared["only_in_twin"] or "nothing", "")
 
 
 def _value(value: Any) -> str:

@@ -150,6 +150,16 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         """`near_duplicate`: a document that is similar enough stays."""
         return {"near_duplicate": pl.col("duplicate_of").is_not_null()}
 
+    def plan_tables(self) -> dict[str, pl.DataFrame]:
+        """`bands`: how signatures are cut, and their bytes on disk; `s_curve`: how likely a pair is to be compared."""
+        cut = self.bands()
+        bands = pl.DataFrame({**cut._asdict(), "bytes_per_document": 16 * cut.bands})
+        start = round(20 * self.threshold)
+        similarity = pl.Series("similarity", sorted({self.threshold, *(place / 20 for place in range(start - 6, 21))}))
+        similarity = similarity.filter(similarity > 0)
+        chance = pl.Series("compared", [cut.found(one) for one in similarity])
+        return {"bands": bands, "s_curve": pl.DataFrame([similarity, chance])}
+
     def tables(self, ledger: pl.LazyFrame) -> dict[str, pl.DataFrame]:
         """`largest_clusters`: the 20 largest, by their first document; `similarity`: how many were dropped at which."""
         clusters = ledger.filter(pl.col("cluster_size").is_not_null()).select("cluster", "cluster_size").unique()
