@@ -27,11 +27,10 @@ from curate.earlier import publish_folder, refuse_foreign
 from curate.errors import OutputError, StoppedError
 from curate.executors import ATTEMPTS, Executor, Failure
 from curate.filter import CorpusFilter
-from curate.ledger import QUARANTINE_SCHEMA
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
 from curate.read import Columns, Source, Survey, hash_ids, unite
-from curate.write import Part, added_columns, write_ledger, write_quarantine, write_shards
+from curate.write import Part, added_columns, publish_all
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -238,15 +237,14 @@ class Job:
         for name in ("dataset", "audit/ledger", "audit/quarantine", "audit/dropped"):
             store.remove(root / name)
         self.watch.stage("writing", sum(one.bytes_kept for one in done))
-        ledger = write_ledger(plan)
-        quarantine = write_quarantine(plan, QUARANTINE_SCHEMA)
-        saved = self._save(plan)
-        data: list[Part] = []
-        for part in write_shards(plan, self.executor, kept=True):
-            data.append(part)
-            self.watch.advance(documents=part.rows, bytes=part.bytes)
-        dropped = list(write_shards(plan, self.executor, kept=False)) if self.pipeline.output.dropped == "full" else []
+        published: dict[str, list[Part]] = {"data": [], "ledger": [], "quarantine": [], "dropped": []}
+        for kind, parts in publish_all(plan, self.executor):
+            published[kind] += parts
+            for part in parts if kind == "data" else ():
+                self.watch.advance(documents=part.rows, bytes=part.bytes)
+        data = published["data"]
         self.seconds["write"] = time.perf_counter() - started
+        saved = self._save(plan)
         counts = sum_counts(plan, done)
         promises = self._promises(plan, counts, data)
         manifest: dict[str, Any] = {
@@ -259,7 +257,7 @@ class Job:
             ],
             "identity": identity | {"hashes": [{"file": e["file"], "sha256": e["sha256"]} for e in plan.inputs]},
             "inputs": list(plan.inputs),
-            "outputs": [asdict(part) for part in (*data, *ledger, *quarantine, *dropped)],
+            "outputs": [asdict(part) for parts in published.values() for part in parts],
             "base": os.path.relpath(self.base, root),
             "columns": {"text": plan.columns.text, "id": plan.columns.id, "published": added_columns(plan)},
             "models": models(plan),

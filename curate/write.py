@@ -21,6 +21,7 @@ from curate import store
 from curate.chunk import ledger_name, load, quarantine_name, read_chunk
 from curate.corpus import edits_of, replay
 from curate.executors import Executor, ordered
+from curate.ledger import QUARANTINE_SCHEMA
 from curate.plan import TEXT, Chunk, Plan, resolve
 
 GROUP_ROWS = 10_000  # rows of a row group, or fewer when their text passes GROUP_BYTES
@@ -243,15 +244,33 @@ def plan_shards(plan: Plan, *, kept: bool) -> list[Shard]:
     return shards
 
 
-def write_shards(plan: Plan, executor: Executor, *, kept: bool) -> Iterator[Part]:
-    """Write all shards; those that start in one chunk are written together, so that it is read once."""
-    shards = plan_shards(plan, kept=kept)
-    together: dict[int, list[Shard]] = {}
+def publish_all(plan: Plan, executor: Executor) -> Iterator[tuple[str, list[Part]]]:
+    """Write everything that is published: (`ledger`, `quarantine`, `data` or `dropped`; parts), in this order.
+
+    Shards that start in one chunk are written together, so that it is read once.
+    """
+    tasks: list[tuple[str, tuple[Shard, ...]]] = [("ledger", ()), ("quarantine", ())]
+    tasks += [("data", group) for group in _together(plan_shards(plan, kept=True))]
+    if plan.pipeline.output.dropped == "full":
+        tasks += [("dropped", group) for group in _together(plan_shards(plan, kept=False))]
+    written = ordered(executor, functools.partial(_publish_one, plan), tasks)
+    yield from zip((kind for kind, _ in tasks), written, strict=True)
+
+
+def _together(shards: Sequence[Shard]) -> list[tuple[Shard, ...]]:
+    groups: dict[int, list[Shard]] = {}
     for shard in shards:
-        together.setdefault(shard.rows[0][0] if shard.rows else -1, []).append(shard)
-    write = functools.partial(_write_group, plan, kept)
-    for parts in ordered(executor, write, [tuple(group) for group in together.values()]):
-        yield from parts
+        groups.setdefault(shard.rows[0][0] if shard.rows else -1, []).append(shard)
+    return [tuple(group) for group in groups.values()]
+
+
+def _publish_one(plan: Plan, task: tuple[str, tuple[Shard, ...]]) -> list[Part]:
+    kind, shards = task
+    if kind == "ledger":
+        return write_ledger(plan)
+    if kind == "quarantine":
+        return write_quarantine(plan, QUARANTINE_SCHEMA)
+    return _write_group(plan, kind == "data", shards)
 
 
 def _write_group(plan: Plan, kept: bool, shards: tuple[Shard, ...]) -> list[Part]:

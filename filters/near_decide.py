@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Places = NDArray[np.int64]
 
 PART_BYTES = 64_000_000  # of band keys held in memory at once
+LEAST_PARTS = 4  # so that workers share the work on a small corpus, too
 BATCH_BYTES = 64_000_000  # of shingle hashes held in memory at once
 MOST_COMPARED = 1_000  # kept documents that a document is compared with in one bucket
 ROW_BITS = 32  # a document's number: its chunk, then its row within the chunk
@@ -85,7 +86,7 @@ def decide(corpus: Corpus, work: Work) -> pl.LazyFrame:
 
 def find_buckets(corpus: Corpus, work: Work) -> list[Path]:
     """Files of (key, number) pairs, by key, of the band keys that a document and another one have."""
-    parts = max(1, -(-2 * corpus.sketch_bytes() // PART_BYTES))
+    parts = max(LEAST_PARTS, -(-2 * corpus.sketch_bytes() // PART_BYTES))
     paths: list[list[Path]] = [[] for _ in range(parts)]
     for task in corpus.map_sketches(partial(spread, work.folder, parts)):
         for part, path in task:
