@@ -383,9 +383,9 @@ def _rule(code: str, step: Mapping[str, Any]) -> str:
 def _places(answer: Mapping[str, Any]) -> Iterator[Sequence[Part]]:
     """Its twin, and where it is now."""
     if answer["duplicate_of"] is not None:
-        about = "about " if answer["estimated"] else ""
+        about = "about " if answer.get("estimated") else ""
         similarity = "" if answer["similarity"] is None else f", similarity {about}{number_text(answer['similarity'])}"
-        where = f" in {answer['earlier']}, an earlier corpus" if answer["earlier"] else _twin(answer.get("twin"))
+        where = f" in {answer['earlier']}, an earlier corpus" if answer.get("earlier") else _twin(answer.get("twin"))
         yield ("twin", "dim"), (f"{answer['duplicate_of']}{similarity}{where}", "")
     now = answer["now"]
     if now is not None:

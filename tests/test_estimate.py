@@ -141,6 +141,20 @@ def test_hostile_names_reach_the_terminal_as_text(tmp_path: Path) -> None:
     assert "\x1b" not in text
 
 
+def test_what_follows_from_a_filters_options_is_shown(tmp_path: Path) -> None:
+    write(tmp_path)
+    text = "input: {paths: ['*.parquet']}\nsteps:\n- near_duplicates: {threshold: 0.9}\n"
+    found = estimate(Pipeline.parse(text, base=tmp_path), None, sample=20, watch=Quiet())
+
+    tables = found["tables"]["near_duplicates"]
+    assert tables["bands"] == [{"bands": 10, "rows": 12, "permutations": 128, "bytes_per_document": 160}]
+    curve = {row["similarity"]: row["compared"] for row in tables["s_curve"]}
+    assert curve[0.9] == pytest.approx(1 - (1 - 0.9**12) ** 10)
+    assert curve[1.0] == 1
+    assert list(curve.values()) == sorted(curve.values())
+    assert "0.900     0.964" in printed(found)
+
+
 def test_a_line_goes_through_both_points_unless_noise_makes_it_absurd() -> None:
     assert line((10, 2), (100, 11)) == pytest.approx((1, 0.1))
     assert line((10, 12), (100, 11)) == (0, 0.11)  # the small trial took longer than the large one

@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 from engine import CALLS, Counted, FirstLetter, Mask, Repeat, Trouble, hashes, make_corpus, write_lines
 
-from curate import Pipeline, open_run
+from curate import Pipeline, chunk, open_run
 from curate.errors import LockError, OutputError, PipelineError, StepError, StoppedError, UsageError
 from curate.filter import Filter
+from curate.filters import Where
 from curate.pipeline import Step
+from curate.plan import Plan
 from curate.run import Run
 
 
@@ -84,6 +86,33 @@ def test_chunk_size_does_not_show_in_the_output(corpus: Path, tmp_path: Path, mo
     two = run(corpus, tmp_path / "two", Counted(low=60), Mask(), FirstLetter())
     assert len(list((two.root / ".curate" / "ledger").iterdir())) > 10
     assert hashes(one.root) == hashes(two.root)
+
+
+def test_the_last_pass_reads_no_texts_where_none_is_needed_and_says_the_same(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble = [{"id": "x1", "text": "nan " * 30}, {"id": "x2", "text": "fine " * 30}, {"id": "x3"}]
+    write_lines(corpus / "part-9.jsonl", trouble)
+    steps = (Counted(low=60), Trouble(), FirstLetter(), Where(drop_if="source = 's1'"))
+    options = {"audit": {"sample": 0.2}, "max_quarantined": 1}
+    passes: list[str] = []
+    read = chunk.read_chunk
+    monkeypatch.setattr(chunk, "read_chunk", lambda plan, one: passes.append(one.source.file) or read(plan, one))
+
+    one = run(corpus, tmp_path / "one", *steps, **options)
+    read_once = list(passes)
+    monkeypatch.setattr(Plan, "text_settles", False)
+    two = run(corpus, tmp_path / "two", *steps, **options)
+
+    everywhere = ("dataset/data", "audit/ledger", "audit/quarantine")
+    assert hashes(one.root, *everywhere) == hashes(two.root, *everywhere)
+    assert one.counts == two.counts
+    assert one.counts["quarantined"] == 2
+    names = [f"corpus/part-{number}.jsonl" for number in (0, 1, 2, 9)]
+    assert [Path(name).name for name in read_once] == [
+        Path(name).name for name in (*names, names[-1])
+    ]  # a fault's text
+    assert len(passes) == len(read_once) + 8
 
 
 def test_only_the_records_that_make_trouble_end_in_quarantine(tmp_path: Path, out: Path) -> None:

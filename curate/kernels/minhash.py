@@ -64,17 +64,19 @@ def choose_bands(threshold: float, recall: float) -> Bands:
     """The cheapest bands that find a pair at the threshold with at least this probability.
 
     Cheapest: the most rows (fewest pairs compared in vain), then the fewest bands, that fit into 128 permutations.
-    Permutations are doubled while more than one in ten pairs of half the threshold would be compared. The probability
-    is a little more than asked: so much that also the share found of SAMPLE pairs at the threshold, which varies by
-    chance, is as high in 99 of 100 samples.
+    Permutations are doubled while more than one in ten pairs of half the threshold would be compared.
     """
     permutations = PERMUTATIONS
-    aim = min(recall + NORMAL_99 * math.sqrt(recall * (1 - recall) / SAMPLE), (1 + recall) / 2)
     while True:
-        found = _most_rows(threshold, aim, permutations)
+        found = _most_rows(threshold, with_margin(recall), permutations)
         if found.found(threshold / 2) <= 0.1 or permutations >= MOST_PERMUTATIONS:
             return found
         permutations *= 2
+
+
+def with_margin(recall: float) -> float:
+    """A little more than `recall`: the share found of SAMPLE pairs at the threshold is as high in 99 of 100 samples."""
+    return min(recall + NORMAL_99 * math.sqrt(recall * (1 - recall) / SAMPLE), (1 + recall) / 2)
 
 
 def _most_rows(threshold: float, recall: float, permutations: int) -> Bands:
