@@ -82,10 +82,10 @@ class Job:
         return manifest
 
     def _saves(self) -> list[Path]:
-        """The folders beside the run's own that it writes."""
+        """The folders beside the run's own that it writes; a trial writes none."""
         filters = [step.filter for step in self.pipeline.steps]
         folders = [filter.saves() for filter in filters if isinstance(filter, CorpusFilter)]
-        return [folder for folder in folders if folder is not None]
+        return [folder for folder in folders if folder is not None and not self.sample]
 
     # what is there already
 
@@ -283,7 +283,7 @@ class Job:
         for number, step in enumerate(plan.corpus_steps):
             assert isinstance(step.filter, CorpusFilter)
             folder = step.filter.saves()
-            if folder is None:
+            if folder is None or self.sample:
                 continue
             self.watch.stage(f"saving {step.name}")
             started = time.perf_counter()

@@ -15,7 +15,7 @@ from datasketch import MinHash, MinHashLSH
 from curate import Pipeline, open_run
 from curate.errors import OutputError, PipelineError, UsageError
 from curate.filters.near_index import open_index, read_signatures
-from curate.run import Run
+from curate.run import Run, run_pipeline
 
 
 def words(seed: int | str, count: int) -> list[str]:
@@ -165,6 +165,14 @@ def test_an_index_that_has_changed_is_a_change_of_the_run(folder: Path) -> None:
     found = decided(run(folder, "new", against=["idx"], update=True))
 
     assert (found["new-a"][0], found["new-d"][0]) == ("old-100", None)
+
+
+def test_a_trial_saves_nothing(folder: Path) -> None:
+    text = "input: {paths: [old.parquet]}\nsteps:\n- near_duplicates: {index: idx}\n"
+    pipeline = Pipeline.parse(text, base=folder)
+    run_pipeline(pipeline, output=folder / "trial", sample=5)
+
+    assert not (folder / "idx").exists()
 
 
 def test_a_lost_index_is_made_again(folder: Path) -> None:
