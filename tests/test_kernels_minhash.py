@@ -256,3 +256,11 @@ def test_a_bloom_filter_has_what_was_added_and_little_else() -> None:
 
     assert bloom_has(table, keys[:10_000]).all()
     assert bloom_has(table, keys[10_000:]).mean() < 0.02
+
+
+def test_the_texts_themselves_are_not_changed() -> None:
+    texts = pl.Series(["ΟΔΟΣ", "İ"])
+
+    shingles(texts)
+
+    assert texts.to_list() == ["ΟΔΟΣ", "İ"]

@@ -64,7 +64,7 @@ def lowered(given: pl.Series) -> Texts:
     doubtful = given.str.contains(BY_CONTEXT)
     if doubtful.any():
         rows = doubtful.fill_null(False).arg_true()
-        given = given.scatter(rows, given.gather(rows).str.to_lowercase())
+        given = given.clone().scatter(rows, given.gather(rows).str.to_lowercase())  # scatter changes its series
     return texts(given)
 
 
