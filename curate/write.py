@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,8 @@ from curate.corpus import edits_of, replay
 from curate.executors import Executor, ordered
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.plan import TEXT, Chunk, Plan, resolve
+
+T = TypeVar("T")
 
 GROUP_ROWS = 10_000  # rows of a row group, or fewer when their text passes GROUP_BYTES
 GROUP_BYTES = 64_000_000
@@ -308,7 +311,7 @@ class _Records:
         """The output rows of a chunk's records `first` to `last`; ranges must be asked in order."""
         if self.chunk != chunk.number:
             self.chunk, self.held = chunk.number, None
-            self.batches = self._batches(chunk)
+            self.batches = read_ahead(self._batches(chunk))
         while True:
             if self.held is None:
                 self.held = next(self.batches, None)
@@ -336,6 +339,15 @@ class _Records:
             if self.kept:
                 joined = _repeat(joined)
             yield _output(plan, joined, extra)
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each next one made in a thread while the last one is used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _repeat(records: pl.DataFrame) -> pl.DataFrame:
