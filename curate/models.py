@@ -270,6 +270,26 @@ def verify(name: str) -> Path:
     return find(named(name).name)
 
 
+def describe(name: str) -> dict[str, Any]:
+    """A model as plain values: task, licence, files, where it is, and whether it is there and can be fetched."""
+    model = named(name)
+    try:
+        path = place(name)
+        present = all(_file_path(model, file).is_file() for file in model.files)
+    except UsageError:  # the package that ships the bundled model is not installed
+        path, present = None, False
+    return {
+        "task": model.task,
+        "licence": model.licence,
+        "bundled": model.bundled,
+        "present": present,
+        "fetchable": model.pinned and not model.bundled,
+        "path": None if path is None else str(path),
+        "files": [file._asdict() for file in model.files],
+        "note": model.note,
+    }
+
+
 def named(name: str) -> Model:
     """The model of that name."""
     if name not in MODELS:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from curate.languages import LabelSet
 
 UNKNOWN = "und"  # BCP 47 and ISO 639-2: undetermined
-ROWS = 2_000  # documents at a time, so that what is counted of them fits in memory
+ROWS = 8_000  # documents at a time, so that what is counted of them fits in memory
 FEW_WORDS, ENOUGH_WORDS = 2, 6  # a text of so few words needs `und_below_short`, one of so many only `und_below`
 CERTAIN = 0.5  # the confidence from which a part of a document counts for a language
 
@@ -81,7 +81,7 @@ class Language(Filter, name="language"):
         ),
     )
     max_chars: int | None = Field(
-        default=2_000,
+        default=1_500,
         ge=1,
         description=(
             "how many characters of a document are read, a third each from its beginning, middle and end; null reads "
@@ -90,7 +90,7 @@ class Language(Filter, name="language"):
     )
     und_below: Probability = Field(default=0.3, description="confidence below which the label is `und`")
     und_below_short: Probability = Field(
-        default=0.8, description="the same for texts of one or two words; for three to five words it lies between"
+        default=0.79, description="the same for texts of one or two words; for three to five words it lies between"
     )
     min_share: Probability = Field(
         default=0.5, description="smallest share of a document of its main language; below it the label is `und`"
@@ -141,7 +141,9 @@ class Language(Filter, name="language"):
         model = load(find(self.model))
         known = label_set(model.labels)
         texts = docs["text"]
-        slices = [self._score(texts[start : start + ROWS], model, known) for start in range(0, max(len(texts), 1), ROWS)]
+        slices = [
+            self._score(texts[start : start + ROWS], model, known) for start in range(0, max(len(texts), 1), ROWS)
+        ]
         return pl.concat(slices)
 
     def drop_when(self) -> dict[str, pl.Expr | Limit]:
@@ -170,7 +172,7 @@ class Language(Filter, name="language"):
         parts = lid_text.prepare(composed(utf8.texts(texts), utf8.tables()), known, self.max_chars)
         sums, counts = embed(model, parts.data, parts.offsets)
         whole = [
-            lid_text.by_text(values, parts.rows)
+            lid_text.by_text(values, parts.rows, len(texts))
             for values in (sums, counts, parts.scripts, parts.letters, parts.hits, parts.words)
         ]
         words = whole[5]
@@ -215,7 +217,9 @@ class Language(Filter, name="language"):
 
         several = np.flatnonzero(np.bincount(parts.rows, minlength=len(texts))[parts.rows] > 1)
         logs = log_chances(model, sums[several], counts[several])
-        found = weigh(logs, *(values[several] for values in (parts.scripts, parts.letters, parts.hits, parts.words)), known)
+        found = weigh(
+            logs, *(values[several] for values in (parts.scripts, parts.letters, parts.hits, parts.words)), known
+        )
         names = pl.Series((*model.labels, UNKNOWN), dtype=pl.String)
         certain = (found.labels >= 0) & (found.chances >= CERTAIN)
         seen = (

@@ -38,7 +38,7 @@ ALL_GRAMS, NO_GRAMS, SOME_GRAMS = -1, 0, 1
 FNV_START, FNV_PRIME, LOW_32 = 2166136261, 16777619, 0xFFFFFFFF
 WORD_GRAM_PRIME = 116049371
 END_OF_LINE_HASH = 3617362777  # `hash_bytes` of </s>
-NEGLIGIBLE = -20.0  # a logarithm of a probability below which branches of the tree of labels are not told apart
+NEGLIGIBLE = -12.0  # a logarithm of a probability below which branches of the tree of labels are not told apart
 LOG_FLOOR = 1e-5  # fastText takes log(p + 1e-5), so that probabilities come out up to 1e-5 too high
 
 CACHED_WORDS = 1 << 14
@@ -527,7 +527,7 @@ def best_kernel(sums: Floats, counts: Ints, weights: Weights) -> tuple[Ints, Flo
 def log_chances_kernel(sums: Floats, counts: Ints, weights: Weights) -> NDArray[np.float64]:
     """The logarithm of the probability of every label; the same for all where the model knows nothing of a text.
 
-    Branches of a tree of labels that are less likely than e^-20 are not told apart.
+    Branches of a tree of labels that are less likely than e^-12 are not told apart.
     """
     labels = len(weights.output)
     output, left, right = weights.output, weights.left, weights.right

@@ -48,9 +48,7 @@ def weigh(
 ) -> Answer:
     """Weigh the logarithms of the model's probabilities (texts x labels) with what is seen in the texts."""
     return Answer(
-        *weigh_kernel(
-            logs, script_counts, letter_counts, hits, words, known.written, known.spelt, known.letter_scripts
-        )
+        *weigh_kernel(logs, script_counts, letter_counts, hits, words, known.written, known.spelt, known.letter_scripts)
     )
 
 

@@ -28,7 +28,7 @@ from curate.kernels.utf8 import (
 )
 from curate.languages import LabelSet, scripts
 
-SEGMENT = 800  # bytes of prepared text: some 130 words, enough to tell a language, short enough to see two in a text
+SEGMENT = 500  # bytes of prepared text: some 80 words, enough to tell a language, short enough to see two in a text
 LONGEST_TAG, LONGEST_CODE, LONGEST_BRACES, LONGEST_ENTITY = 300, 160, 200, 10  # bytes
 LONGEST_WORD = 40  # bytes of ASCII without a hyphen: beyond it is base64 or a hash, not a word
 LONGEST_COMMON = 24  # characters
@@ -409,7 +409,20 @@ def fold_capitals(data: Bytes, first: Int, to: Int, folds: NDArray[np.int32]) ->
         at = after
 
 
-def by_text(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Sums over the segments of each text."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    return np.add.reduceat(values, starts, axis=0) if len(starts) else values
+def by_text(values: NDArray[Any], rows: NDArray[np.int64], texts: int) -> NDArray[Any]:
+    """Sums over the segments of each text, of numbers (segments) or of rows of numbers (segments x columns)."""
+    if len(rows) == texts:
+        return values
+    if values.ndim == 1:
+        return by_text_kernel(values.reshape(-1, 1), rows, texts)[:, 0]
+    return by_text_kernel(values, rows, texts)
+
+
+@kernel
+def by_text_kernel(values: NDArray[Any], rows: NDArray[np.int64], texts: int) -> NDArray[Any]:
+    """Add each segment to its text."""
+    sums = np.zeros((texts, values.shape[1]), values.dtype)
+    for segment in range(len(rows)):
+        for column in range(values.shape[1]):
+            sums[rows[segment], column] += values[segment, column]
+    return sums
