@@ -1,7 +1,7 @@
 """What is known of the labels of a language model: their BCP 47 tags, scripts, letters and common words.
 
-One table (`curate/data/languages.toml`) holds it for lid.176. Labels such as `eng_Latn` (GlotLID, FLORES, OpenLID) carry
-their script themselves; of any other label set nothing is known, and the model's answer is taken as it is.
+One table (`curate/data/languages.toml`) holds it for lid.176. Labels such as `eng_Latn` (GlotLID, FLORES, OpenLID)
+carry their script themselves; of any other label set nothing is known, and the model's answer is taken as it is.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def label_set(labels: tuple[str, ...]) -> LabelSet:
 def tag_of(label: str) -> str:
     """The BCP 47 tag of a label: of lid.176, of the form `eng_Latn`, or the label itself."""
     if label in _table()["lid176"]:
-        return _table()["lid176"][label].split("|")[0].strip()
+        return str(_table()["lid176"][label]).split("|")[0].strip()
     coded = CODED.fullmatch(label)
     if coded is None:
         return label

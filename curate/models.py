@@ -252,7 +252,8 @@ def fetch(name: str, watch: Callable[[str, int], None] | None = None) -> Path:
         return find(name)
     if not model.pinned:
         raise UsageError(
-            f"the model {name} cannot be fetched: no checksum is known of {', '.join(file.name for file in model.files)}",
+            f"the model {name} cannot be fetched: no checksum is known of "
+            + ", ".join(file.name for file in model.files),
             hint=_how_to_get(model),
         )
     for file in model.files:
@@ -301,7 +302,7 @@ def _fetch_file(model: Model, file: File, path: Path, watch: Callable[[str, int]
     if os.environ.get("CURATE_OFFLINE", "0").lower() not in ("", "0", "false", "no"):
         raise UsageError(
             f"the file {file.name} of the model {model.name} is not at {path}, and CURATE_OFFLINE forbids to fetch it",
-            hint=f"copy it there from another machine, or unset CURATE_OFFLINE and run: curate models fetch {model.name}",
+            hint=f"copy it there from another machine, or unset CURATE_OFFLINE and run {_how_to_get(model)}",
         )
     digest = hashlib.sha256()
     size = 0
@@ -327,7 +328,7 @@ def _fetch_file(model: Model, file: File, path: Path, watch: Callable[[str, int]
                 Path(temporary).unlink()
     except (OSError, urllib.error.URLError) as error:
         raise UsageError(
-            f"the file {file.name} of the model {model.name} cannot be fetched from {urlsplit(file.url).netloc}: {error}",
+            f"{file.name} of the model {model.name} cannot be fetched from {urlsplit(file.url).netloc}: {error}",
             hint="try again; or fetch it on another machine and copy it to " + str(path),
         ) from error
 

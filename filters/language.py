@@ -63,7 +63,7 @@ class Language(Filter, name="language"):
     scores: ClassVar[dict[str, str]] = {
         "label": "language code of the model (lid.176: ISO 639-1, else 639-3), `und` when it cannot be told",
         "confidence": "probability of the likeliest language, from 0 to 1, also where the label is `und`",
-        "likeliest": "code of the likeliest language, also where the label is `und`; `und` when there is nothing to read",
+        "likeliest": "the likeliest language, also where the label is `und`; `und` when there is nothing to read",
         "tag": "BCP 47 tag of the label: the same for every model",
         "script": "ISO 15924 code of the script of most letters, `Zyyy` for a rare one, empty when there is no letter",
         "undecided": "why the label is `und`: `empty`, `script`, `short`, `unsure` or `mixed`; empty when it is not",
@@ -171,20 +171,21 @@ class Language(Filter, name="language"):
 
         parts = lid_text.prepare(composed(utf8.texts(texts), utf8.tables()), known, self.max_chars)
         sums, counts = embed(model, parts.data, parts.offsets)
-        whole = [
-            lid_text.by_text(values, parts.rows, len(texts))
-            for values in (sums, counts, parts.scripts, parts.letters, parts.hits, parts.words)
-        ]
-        words = whole[5]
-        logs = log_chances(model, whole[0], whole[1])
+        seen = lid_text.Counts(*(lid_text.by_text(values, parts.rows, len(texts)) for values in parts.counts()))
+        words = seen.words
+        logs = log_chances(
+            model,
+            lid_text.by_text(sums, parts.rows, len(texts)),
+            lid_text.by_text(counts, parts.rows, len(texts)),
+        )
         short = np.flatnonzero(words < ENOUGH_WORDS)
         ended = log_chances(model, *embed(model, *as_sentences(parts, short)))
         logs[short] = np.logaddexp(logs[short], ended) - np.log(2)
-        found = weigh(logs, *whole[2:], known)
+        found = weigh(logs, seen, known)
         need = np.interp(words, (FEW_WORDS, ENOUGH_WORDS), (self.und_below_short, self.und_below))
         shares, mixed = self._mixture(texts, model, known, parts, sums, counts)
 
-        empty = whole[2].sum(axis=1) == 0
+        empty = seen.scripts.sum(axis=1) == 0
         reasons = np.select(
             [empty, found.labels < 0, found.chances < self.und_below, found.chances < need, mixed],
             ["empty", "script", "unsure", "short", "mixed"],
@@ -212,14 +213,13 @@ class Language(Filter, name="language"):
         """The shares of the languages of documents of several parts in more than one language; which are too mixed."""
         import numpy as np
 
+        from curate.kernels import lid_text
         from curate.kernels.fasttext import log_chances
         from curate.kernels.lid import weigh
 
         several = np.flatnonzero(np.bincount(parts.rows, minlength=len(texts))[parts.rows] > 1)
         logs = log_chances(model, sums[several], counts[several])
-        found = weigh(
-            logs, *(values[several] for values in (parts.scripts, parts.letters, parts.hits, parts.words)), known
-        )
+        found = weigh(logs, lid_text.Counts(*(values[several] for values in parts.counts())), known)
         names = pl.Series((*model.labels, UNKNOWN), dtype=pl.String)
         certain = (found.labels >= 0) & (found.chances >= CERTAIN)
         seen = (

@@ -219,7 +219,7 @@ def test_the_script_is_that_of_most_letters() -> None:
         ("yo", "Ọjọ́ náà ti dé tí àwọn ọmọ ilé ẹ̀kọ́ máa lọ sí ìlú láti kí àwọn òbí wọn."),
         (
             "so",
-            "Guddigu wuxuu mar kale kulmi doonaa maalinta Khamiista si uu uga hadlo miisaaniyadda iyo waxa la qabanayo.",
+            "Guddigu wuxuu mar kale kulmi doonaa Khamiista si uu uga hadlo miisaaniyadda iyo waxa la qabanayo.",
         ),
         ("mai", "समितिक बैसार बृहस्पति दिन फेर होयत जाहि मे अगिला सालक बजट पर विचार कएल जायत, ओ कहलनि अछि जे ई नीक छल."),
         ("no", "Komiteen møtes igjen, og de har ikke sagt hva det er som skal skje etter det."),

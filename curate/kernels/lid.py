@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import kernel
-from curate.kernels.lid_text import Prepared
+from curate.kernels.lid_text import Counts, Prepared
 from curate.kernels.utf8 import Bytes, Offsets, Texts
 from curate.languages import LabelSet
 
@@ -38,18 +38,9 @@ class Answer(NamedTuple):
     scripts: NDArray[np.int32]
 
 
-def weigh(
-    logs: Matrix,
-    script_counts: NDArray[np.int32],
-    letter_counts: NDArray[np.int32],
-    hits: NDArray[np.float32],
-    words: NDArray[np.int32],
-    known: LabelSet,
-) -> Answer:
-    """Weigh the logarithms of the model's probabilities (texts x labels) with what is seen in the texts."""
-    return Answer(
-        *weigh_kernel(logs, script_counts, letter_counts, hits, words, known.written, known.spelt, known.letter_scripts)
-    )
+def weigh(logs: Matrix, counts: Counts, known: LabelSet) -> Answer:
+    """Weigh the logarithms of the model's probabilities (texts x labels) with what was counted in the texts."""
+    return Answer(*weigh_kernel(logs, *counts, known.written, known.spelt, known.letter_scripts))
 
 
 @kernel

@@ -39,17 +39,30 @@ IS_LETTER, IS_DIGIT, IS_CODE, IS_SLASH, IS_AT, IS_DOT, IS_COLON, IS_HYPHEN = 1, 
 BEYOND_ASCII = 256
 
 
+class Counts(NamedTuple):
+    """What was counted in texts or in parts of them, one row each."""
+
+    scripts: NDArray[np.int32]  # letters of each script
+    letters: NDArray[np.int32]  # letters of each class of the label set
+    hits: NDArray[np.float32]  # common words of each label
+    words: NDArray[np.int32]
+
+
 class Prepared(NamedTuple):
     """Texts made ready, in segments: segment i is `data[offsets[i]:offsets[i + 1]]`, of text `rows[i]`."""
 
     data: Bytes
     offsets: Offsets
     rows: NDArray[np.int64]
-    scripts: NDArray[np.int32]  # letters of each script
-    letters: NDArray[np.int32]  # letters of each class of the label set
-    hits: NDArray[np.float32]  # common words of each label
+    scripts: NDArray[np.int32]  # these four as in `Counts`
+    letters: NDArray[np.int32]
+    hits: NDArray[np.float32]
     words: NDArray[np.int32]
     read: NDArray[np.int64]  # by text: how many bytes of it were read
+
+    def counts(self) -> Counts:
+        """What was counted in each segment."""
+        return Counts(self.scripts, self.letters, self.hits, self.words)
 
 
 def prepare(given: Texts, known: LabelSet, max_chars: int | None) -> Prepared:
