@@ -17,7 +17,7 @@ from curate.kernels.lid_text import Counts, Prepared
 from curate.kernels.utf8 import Bytes, Offsets, Texts
 from curate.languages import LabelSet
 
-# Chosen on half of the sources of labelled sentences and checked on the other half (docs/language.md).
+# Set on labelled sentences; docs/language.md says how far a choice on half of their sources carries to the others.
 LEAST_SHARE = 0.2  # of the letters of a text must be in the scripts of its language
 LETTER_SLACK = 0.005  # of the letters may be foreign without counting: names and loans
 LETTER_COST = 400.0  # for each share of foreign letters beyond, in nats
