@@ -75,6 +75,7 @@ class Language(Filter, name="language"):
     )
     min_confidence: Probability | Mapping[str, Probability] | None = threshold(
         None,
+        examples=[0.65],
         description=(
             "drop documents of lower confidence (FineWeb uses 0.65): a number, or one for each label, as "
             "{en: 0.6, default: 0.3}; labels without one are not judged"
