@@ -105,7 +105,7 @@ MODELS: dict[str, Model] = {
             (File("model_v3.bin", "https://huggingface.co/cis-lmu/glotlid/resolve/main/model_v3.bin", None, None),),
             "Apache-2.0",
             bundled=False,
-            note=f"more than 2,000 labels; {_NO_CHECKSUM}",
+            note=f"more than 1,600 languages; {_NO_CHECKSUM}",
         ),
         _detoxify(
             "detoxify-original",
