@@ -296,6 +296,58 @@ def report(folder: str, html: Path | None, as_json: bool) -> int:
     return 0
 
 
+@app.group(cls=Commands, invoke_without_command=True)
+@click.pass_context
+def models(ctx: click.Context) -> int:
+    """List model files, fetch them, check them: where they are, licences, checksums."""
+    return ctx.invoke(list_models, as_json=False) if ctx.invoked_subcommand is None else 0
+
+
+@models.command("list")
+@JSON
+def list_models(as_json: bool) -> int:
+    """List the models that filters know by name, and whether they are there."""
+    from curate.models import MODELS, cache_folder, describe
+
+    found = {name: describe(name) for name in MODELS}
+    if as_json:
+        emit(found)
+        return 0
+    for name, model in found.items():
+        state = "here" if model["present"] else "can be fetched" if model["fetchable"] else "by path only"
+        click.echo(f"{name:24} {model['task']:9} {state:15} {model['licence']:13} {model['note']}".rstrip())
+    click.echo(f"\nfetched files go to {cache_folder() / 'models'}; curate models fetch NAME", err=True)
+    return 0
+
+
+@models.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def fetch(names: tuple[str, ...]) -> int:
+    """Fetch models into the cache folder: https only, checked by size and SHA-256.
+
+    The folder is CURATE_CACHE, or `curate` in the platform's folder for caches. CURATE_OFFLINE=1 refuses.
+    """
+    from curate.models import fetch, named
+
+    for name in names:
+        named(name)
+    for name in names:
+        click.echo(f"{name}: {fetch(name)}", err=True)
+    return 0
+
+
+@models.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+def verify(names: tuple[str, ...]) -> int:
+    """Check size and SHA-256 of models; without names, of all that are there."""
+    from curate.models import MODELS, describe, named, verify
+
+    for name in names or [name for name in MODELS if describe(name)["present"]]:
+        path = verify(name)
+        click.echo(f"{name}: {path}: {'as pinned' if named(name).pinned else 'there; no checksum is known'}")
+    return 0
+
+
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 

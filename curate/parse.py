@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from curate.errors import CurateError, PipelineError, PluginError, Problem
 from curate.filter import CorpusFilter, Filter, find_filter, load_plugin, nearest, plugin_problems, registered
+from curate.models import fetch_hint
 from curate.option_paths import change_paths, join_paths
 from curate.plain_words import Fault, faults, got, similar
 from curate.settings import Settings, Step, step_name_problem
@@ -251,7 +252,7 @@ def missing_files(step: Step, base: Path, way: Way, report: Problems) -> None:
         if not file.is_file():
             option = _option_of(step.filter, file)
             inner: Way = way if option is None else (*way, label, option)
-            report.add(inner, f'"{label}" needs the file {str(file)!r}, which does not exist')
+            report.add(inner, f'"{label}" needs the file {str(file)!r}, which does not exist', fetch_hint(file))
 
 
 def _option_of(filter: Filter, file: Path) -> str | None:

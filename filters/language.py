@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from curate.filter import Filter, Limit, as_tuples, below, nearest, threshold
 
+if TYPE_CHECKING:
+    from curate.kernels.fasttext import Model
+    from curate.languages import LabelSet
+
 UNKNOWN = "und"  # BCP 47 and ISO 639-2: undetermined
+ROWS = 8_000  # documents at a time, so that what is counted of them fits in memory
+FEW_WORDS, ENOUGH_WORDS = 2, 6  # a text of so few words needs `und_below_short`, one of so many only `und_below`
+CERTAIN = 0.5  # the confidence from which a part of a document counts for a language
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 # The labels of lid.176: ISO 639-1 codes, else 639-3, and `eml` (retired), `bh` (a group), `sh`.
 LABELS = (
@@ -41,30 +51,57 @@ _MEANT = {
 class Language(Filter, name="language"):
     """Label each document with its language and drop those in other languages than the ones to keep.
 
-    The label is the likeliest of the 176 of fastText's lid.176 (CC-BY-SA 3.0), read from the document's first
-    characters; `und` with confidence 0 when these have no letter or the model knows nothing of them. Short texts, close
-    languages (Spanish and Portuguese, Bosnian and Croatian), code and tables are where it errs. Without an option it
-    only scores.
+    A fastText model (lid.176, CC-BY-SA 3.0: 176 languages) reads the document without addresses, code, markup and
+    numbers; scripts that a language is not written in rule it out, letters that it does not have count against it and
+    words that are common in it for it. Where no language is likely enough the label is `und`. Languages that the model
+    does not know, close ones (Bosnian and Croatian, Malay and Indonesian) and texts of a few words are where it errs:
+    docs/language.md has figures for each language. Without an option it only scores.
     """
 
-    source: ClassVar[str] = "Joulin et al. 2016, arXiv 1607.01759 and 1612.03651; model lid.176.ftz"
+    version: ClassVar[str] = "2"
+    source: ClassVar[str] = "Joulin et al. 2016, arXiv 1607.01759 and 1612.03651; model lid.176.ftz; docs/language.md"
     scores: ClassVar[dict[str, str]] = {
-        "label": "language code of the model (ISO 639-1, else 639-3), `und` when there is nothing to read",
-        "confidence": "the model's probability of the label, from 0 to 1",
+        "label": "language code of the model (lid.176: ISO 639-1, else 639-3), `und` when it cannot be told",
+        "confidence": "probability of the likeliest language, from 0 to 1, also where the label is `und`",
+        "likeliest": "the likeliest language, also where the label is `und`; `und` when there is nothing to read",
+        "tag": "BCP 47 tag of the label: the same for every model",
+        "script": "ISO 15924 code of the script of most letters, `Zyyy` for a rare one, empty when there is no letter",
+        "undecided": "why the label is `und`: `empty`, `script`, `short`, `unsure` or `mixed`; empty when it is not",
+        "shares": "languages of the parts of a mixed document with their shares, as `en 0.62, fr 0.38`; else empty",
     }
 
-    keep: tuple[str, ...] = threshold((), description="languages to keep, for example [en, fr, no]; none means all")
-    min_confidence: float | None = threshold(
-        None, ge=0, le=1, description="drop documents whose label has a lower probability (FineWeb uses 0.65)"
+    keep: tuple[str, ...] = threshold(
+        (), description="languages to keep, by label or BCP 47 tag, for example [en, fr, no]; none means all"
+    )
+    min_confidence: Probability | Mapping[str, Probability] | None = threshold(
+        None,
+        examples=[0.65],
+        description=(
+            "drop documents of lower confidence (FineWeb uses 0.65): a number, or one for each label, as "
+            "{en: 0.6, default: 0.3}; labels without one are not judged"
+        ),
     )
     max_chars: int | None = Field(
-        default=10_000,
+        default=1_500,
         ge=1,
-        description="how many characters from the start of a document are read; null reads all of it",
+        description=(
+            "how many characters of a document are read, a third each from its beginning, middle and end; null reads "
+            "all of it"
+        ),
     )
-    model: Path | None = Field(
-        default=None,
-        description="a fastText classifier (.bin or .ftz) in place of lid.176; its labels are used as they are",
+    und_below: Probability = Field(default=0.3, description="confidence below which the label is `und`")
+    und_below_short: Probability = Field(
+        default=0.79, description="the same for texts of one or two words; for three to five words it lies between"
+    )
+    min_share: Probability = Field(
+        default=0.5, description="smallest share of a document of its main language; below it the label is `und`"
+    )
+    model: Literal["lid176-small", "lid176", "glotlid"] | Path = Field(
+        default="lid176-small",
+        description=(
+            "a model by name (`curate models list`), or the path of a fastText classifier (.bin or .ftz), whose labels "
+            "are used as they are"
+        ),
     )
 
     @field_validator("keep", mode="before")
@@ -72,11 +109,22 @@ class Language(Filter, name="language"):
     def _one_language(cls, keep: Any) -> Any:
         return (keep,) if isinstance(keep, str) else as_tuples(keep)
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _null_is_the_bundled_model(cls, model: Any) -> Any:
+        return "lid176-small" if model is None else model
+
     @model_validator(mode="after")
     def _known(self) -> Language:
-        labels = LABELS if self.model is None else _labels_of(self.model)
+        labels = LABELS if self.model in ("lid176-small", "lid176") else _labels_of(self._model_path())
         if labels:
-            problems = [unknown(label, labels) for label in self.keep if label not in labels and label != UNKNOWN]
+            from curate.languages import tag_of
+
+            known = {*labels, *map(tag_of, labels), UNKNOWN}
+            named = [*self.keep]
+            if isinstance(self.min_confidence, Mapping):
+                named += [label for label in self.min_confidence if label != "default"]
+            problems = [unknown(label, labels) for label in dict.fromkeys(named) if label not in known]
             if problems:
                 raise ValueError("; ".join(problems))
         return self
@@ -86,36 +134,123 @@ class Language(Filter, name="language"):
         return (self._model_path(),)
 
     def score(self, docs: pl.DataFrame) -> pl.DataFrame:
-        """Predict the language of each document."""
-        import numpy as np
+        """Find the language of each document."""
+        from curate.kernels.fasttext import load
+        from curate.languages import label_set
+        from curate.models import find
 
-        from curate.kernels.fasttext import load, predict
-        from curate.kernels.text import has_letters
-        from curate.kernels.utf8 import texts
-
-        model = load(self._model_path())
-        head = docs["text"] if self.max_chars is None else docs["text"].str.head(self.max_chars)
-        given = texts(head)
-        numbers, chances = predict(model, *given)
-        known = (numbers >= 0) & has_letters(given)
-        labels = pl.Series("label", (*model.labels, UNKNOWN), pl.String)
-        label = labels.gather(np.where(known, numbers, len(model.labels)))
-        confidence = np.where(known, np.clip(chances.astype(np.float64), 0, 1), 0.0)  # fastText's may exceed 1
-        return pl.DataFrame([label, pl.Series("confidence", confidence)])
+        model = load(find(self.model))
+        known = label_set(model.labels)
+        texts = docs["text"]
+        slices = [
+            self._score(texts[start : start + ROWS], model, known) for start in range(0, max(len(texts), 1), ROWS)
+        ]
+        return pl.concat(slices)
 
     def drop_when(self) -> dict[str, pl.Expr | Limit]:
-        """`not_kept`: in another language; `low_confidence`: the label is too uncertain."""
+        """`not_kept`: in another language; `low_confidence`: the language is too uncertain."""
         rules: dict[str, pl.Expr | Limit] = {}
         if self.keep:
-            rules["not_kept"] = ~pl.col("label").is_in(self.keep)
-        if self.min_confidence is not None:
+            rules["not_kept"] = ~(pl.col("label").is_in(self.keep) | pl.col("tag").is_in(self.keep))
+        if isinstance(self.min_confidence, Mapping):
+            limits = dict(self.min_confidence)
+            default = limits.pop("default", 0.0)
+            wanted = pl.col("label").replace_strict(limits, default=default, return_dtype=pl.Float64)
+            rules["low_confidence"] = pl.col("confidence") < wanted
+        elif self.min_confidence is not None:
             rules["low_confidence"] = below("confidence", self.min_confidence)
         return rules
 
-    def _model_path(self) -> Path:
-        from curate.models import bundled_language_model
+    def _score(self, texts: pl.Series, model: Model, known: LabelSet) -> pl.DataFrame:
+        import numpy as np
 
-        return bundled_language_model() if self.model is None else self.model
+        from curate.kernels import lid_text, utf8
+        from curate.kernels.fasttext import embed, log_chances
+        from curate.kernels.lid import as_sentences, weigh
+        from curate.kernels.text import composed
+        from curate.languages import scripts
+
+        parts = lid_text.prepare(composed(utf8.texts(texts), utf8.tables()), known, self.max_chars)
+        sums, counts = embed(model, parts.data, parts.offsets)
+        seen = lid_text.Counts(*(lid_text.by_text(values, parts.rows, len(texts)) for values in parts.counts()))
+        words = seen.words
+        logs = log_chances(
+            model,
+            lid_text.by_text(sums, parts.rows, len(texts)),
+            lid_text.by_text(counts, parts.rows, len(texts)),
+        )
+        short = np.flatnonzero(words < ENOUGH_WORDS)
+        ended = log_chances(model, *embed(model, *as_sentences(parts, short)))
+        logs[short] = np.logaddexp(logs[short], ended) - np.log(2)
+        found = weigh(logs, seen, known)
+        need = np.interp(words, (FEW_WORDS, ENOUGH_WORDS), (self.und_below_short, self.und_below))
+        shares, mixed = self._mixture(texts, model, known, parts, sums, counts)
+
+        empty = seen.scripts.sum(axis=1) == 0
+        reasons = np.select(
+            [empty, found.labels < 0, found.chances < self.und_below, found.chances < need, mixed],
+            ["empty", "script", "unsure", "short", "mixed"],
+            default="",
+        )
+        names = pl.Series((*model.labels, UNKNOWN), dtype=pl.String)
+        tags = pl.Series((*known.tags, UNKNOWN), dtype=pl.String)
+        likeliest = np.where(found.labels < 0, len(model.labels), found.labels)
+        label = np.where(reasons == "", likeliest, len(model.labels))
+        return pl.DataFrame(
+            {
+                "label": names.gather(label),
+                "confidence": np.minimum(found.chances, 1.0),
+                "likeliest": names.gather(likeliest),
+                "tag": tags.gather(label),
+                "script": pl.Series(scripts()[1], dtype=pl.String).gather(found.scripts),
+                "undecided": pl.Series(reasons.tolist(), dtype=pl.String),
+                "shares": shares,
+            }
+        )
+
+    def _mixture(
+        self, texts: pl.Series, model: Model, known: LabelSet, parts: Any, sums: Any, counts: Any
+    ) -> tuple[pl.Series, Any]:
+        """The shares of the languages of documents of several parts in more than one language; which are too mixed."""
+        import numpy as np
+
+        from curate.kernels import lid_text
+        from curate.kernels.fasttext import log_chances
+        from curate.kernels.lid import weigh
+
+        several = np.flatnonzero(np.bincount(parts.rows, minlength=len(texts))[parts.rows] > 1)
+        logs = log_chances(model, sums[several], counts[several])
+        found = weigh(logs, lid_text.Counts(*(values[several] for values in parts.counts())), known)
+        names = pl.Series((*model.labels, UNKNOWN), dtype=pl.String)
+        certain = (found.labels >= 0) & (found.chances >= CERTAIN)
+        seen = (
+            pl.DataFrame(
+                {
+                    "row": parts.rows[several],
+                    "language": names.gather(np.where(certain, found.labels, len(model.labels))),
+                    "letters": parts.scripts[several].sum(axis=1),
+                }
+            )
+            .filter(pl.col("language") != UNKNOWN)
+            .group_by("row", "language")
+            .agg(pl.col("letters").sum())
+            .with_columns(share=pl.col("letters") / pl.col("letters").sum().over("row"))
+            .sort("row", "share", "language", descending=[False, True, False])
+            .filter(pl.len().over("row") > 1)
+        )
+        described = seen.group_by("row", maintain_order=True).agg(
+            shares=(pl.col("language") + " " + pl.col("share").round(2).cast(pl.String)).str.join(", "),
+            most=pl.col("share").max(),
+        )
+        shares = pl.repeat("", len(texts), dtype=pl.String, eager=True).scatter(described["row"], described["shares"])
+        mixed = np.zeros(len(texts), np.bool_)
+        mixed[described.filter(pl.col("most") < self.min_share)["row"].to_numpy()] = True
+        return shares, mixed
+
+    def _model_path(self) -> Path:
+        from curate.models import place
+
+        return place(self.model)
 
 
 def unknown(label: str, labels: tuple[str, ...]) -> str:

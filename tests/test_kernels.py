@@ -477,3 +477,26 @@ def test_importing_the_filters_loads_no_compiler_and_no_model_runtime() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_the_probabilities_of_all_labels_agree_with_the_likeliest() -> None:
+    model = fasttext.load(bundled_language_model())
+    data = utf8.texts(pl.Series(SENTENCES))
+
+    labels, chances = fasttext.predict(model, *data)
+    logs = fasttext.log_chances(model, *fasttext.embed(model, *data))
+
+    known = labels >= 0
+    assert (logs.argmax(axis=1) == labels)[known].all()
+    assert np.allclose(np.exp(logs.max(axis=1))[known], chances[known], atol=1e-4)
+
+
+def test_parts_of_a_text_add_up_to_the_text() -> None:
+    model = fasttext.load(bundled_language_model())
+    sums, counts = fasttext.embed(model, *utf8.texts(pl.Series(["one two ", "three four"])))
+    whole, count = fasttext.embed(model, *utf8.texts(pl.Series(["one two three four"])))
+
+    end, ends = fasttext.embed(model, *utf8.texts(pl.Series([""])))
+
+    assert counts.sum() == count[0] + ends[0]
+    assert np.allclose(sums.sum(axis=0), whole[0] + end[0], atol=1e-4)

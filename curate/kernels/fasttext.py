@@ -38,6 +38,7 @@ ALL_GRAMS, NO_GRAMS, SOME_GRAMS = -1, 0, 1
 FNV_START, FNV_PRIME, LOW_32 = 2166136261, 16777619, 0xFFFFFFFF
 WORD_GRAM_PRIME = 116049371
 END_OF_LINE_HASH = 3617362777  # `hash_bytes` of </s>
+NEGLIGIBLE = -12.0  # a logarithm of a probability below which branches of the tree of labels are not told apart
 LOG_FLOOR = 1e-5  # fastText takes log(p + 1e-5), so that probabilities come out up to 1e-5 too high
 
 CACHED_WORDS = 1 << 14
@@ -78,7 +79,22 @@ def predict(model: Model, data: Bytes, offsets: Offsets) -> tuple[Ints, Floats]:
 
     Line breaks are read as spaces. Words that fastText reserves (`</s>`, `__label__...`) are passed over.
     """
-    return predict_kernel(data, offsets, model.weights)
+    sums, counts = embed_kernel(data, offsets, model.weights)
+    return best_kernel(sums, counts, model.weights)
+
+
+def embed(model: Model, data: Bytes, offsets: Offsets) -> tuple[Floats, Ints]:
+    """The sum of the rows that the model has for the words of each text, and how many rows these are.
+
+    Sums and counts of the parts of a text add up to those of the text, except that each part ends with a row of its
+    own for the end of a line.
+    """
+    return embed_kernel(data, offsets, model.weights)
+
+
+def log_chances(model: Model, sums: Floats, counts: Ints) -> NDArray[np.float64]:
+    """The logarithm of the probability of every label (texts x labels), from what `embed` returns."""
+    return log_chances_kernel(sums, counts, model.weights)
 
 
 # --- reading a model file ---------------------------------------------------------------------------------------------
@@ -409,11 +425,11 @@ def add_rows(sums: Floats, to: Int, rows: Floats, wanted: Ints, count: Int) -> N
 
 
 @kernel
-def predict_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Ints, Floats]:
-    """The likeliest label of each text and its probability."""
+def embed_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Floats, Ints]:
+    """The sum of the rows of each text's words, and their number."""
     texts = len(offsets) - 1
-    labels = np.full(texts, -1, np.int32)
-    chances = np.zeros(texts, np.float32)
+    totals = np.zeros((texts, weights.rows.shape[1]), np.float32)
+    counts = np.zeros(texts, np.int32)
     rows = weights.rows
     dim = rows.shape[1]
     runs = weights.word_grams > 1 and weights.grams != NO_GRAMS
@@ -426,8 +442,6 @@ def predict_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Int
     padded = np.zeros(64, np.uint8)
     wanted = np.zeros(room(64, weights.longest), np.int32)
     chains = np.zeros(max(weights.word_grams, 1), np.uint64)
-    stack_node = np.zeros(len(weights.left) + 1, np.int32)
-    stack_score = np.zeros(len(weights.left) + 1, np.float64)
 
     for text in range(texts):
         at, end = offsets[text], offsets[text + 1]
@@ -480,17 +494,73 @@ def predict_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Int
             added, open_chains = rows_of_runs(END_OF_LINE_HASH, chains, open_chains, wanted, weights)
             add_rows(sums, hidden, rows, wanted, added)
             found += added
-        if found == 0:
-            continue
+        counts[text] = found
         for place in range(dim):
-            sums[hidden, place] /= found
+            totals[text, place] = sums[hidden, place]
+    return totals, counts
+
+
+@kernel
+def best_kernel(sums: Floats, counts: Ints, weights: Weights) -> tuple[Ints, Floats]:
+    """The likeliest label of each text and its probability."""
+    texts = len(sums)
+    labels = np.full(texts, -1, np.int32)
+    chances = np.zeros(texts, np.float32)
+    hidden = np.zeros(sums.shape[1], np.float32)
+    stack_node = np.zeros(len(weights.left) + 1, np.int32)
+    stack_score = np.zeros(len(weights.left) + 1, np.float64)
+    for text in range(texts):
+        if counts[text] == 0:
+            continue
+        for place in range(len(hidden)):
+            hidden[place] = sums[text, place] / counts[text]
         if weights.loss == HIERARCHICAL:
             labels[text], chances[text] = best_leaf(
-                sums[hidden], weights.output, weights.left, weights.right, stack_node, stack_score
+                hidden, weights.output, weights.left, weights.right, stack_node, stack_score
             )
         else:
-            labels[text], chances[text] = best_label(sums[hidden], weights.output, weights.loss)
+            labels[text], chances[text] = best_label(hidden, weights.output, weights.loss)
     return labels, chances
+
+
+@kernel
+def log_chances_kernel(sums: Floats, counts: Ints, weights: Weights) -> NDArray[np.float64]:
+    """The logarithm of the probability of every label; the same for all where the model knows nothing of a text.
+
+    Branches of a tree of labels that are less likely than e^-12 are not told apart.
+    """
+    labels = len(weights.output)
+    output, left, right = weights.output, weights.left, weights.right
+    logs = np.full((len(sums), labels), -np.log(labels))
+    nodes = np.zeros(max(2 * labels - 1, labels))
+    hidden = np.zeros(sums.shape[1], np.float32)
+    for text in range(len(sums)):
+        if counts[text] == 0:
+            continue
+        for place in range(len(hidden)):
+            hidden[place] = sums[text, place] / counts[text]
+        if weights.loss == HIERARCHICAL:
+            nodes[len(left) - 1] = 0.0
+            for node in range(len(left) - 1, labels - 1, -1):  # parents come after their children
+                if nodes[node] < NEGLIGIBLE:
+                    nodes[left[node]] = nodes[right[node]] = nodes[node]
+                    continue
+                go_right = sigmoid_of_row(hidden, output, node - labels)
+                nodes[left[node]] = nodes[node] + np.log(1.0 - go_right + LOG_FLOOR)
+                nodes[right[node]] = nodes[node] + np.log(go_right + LOG_FLOOR)
+            logs[text] = nodes[:labels]
+        else:
+            for label in range(labels):
+                nodes[label] = product_of_row(hidden, output, label)
+            if weights.loss == SOFTMAX:
+                largest = nodes[:labels].max()
+                total = np.exp(nodes[:labels] - largest).sum()
+                for label in range(labels):
+                    logs[text, label] = np.log(np.exp(nodes[label] - largest) / total + LOG_FLOOR)
+            else:
+                for label in range(labels):
+                    logs[text, label] = np.log(1.0 / (1.0 + np.exp(-nodes[label])) + LOG_FLOOR)
+    return logs
 
 
 @kernel
