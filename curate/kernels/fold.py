@@ -49,12 +49,6 @@ def is_digit(byte: Int) -> bool:
 
 
 @kernel
-def of_table(code: Int, table: Bytes) -> Int:
-    """What the table says of a code point; what lies beyond it, and malformed bytes, are spaces."""
-    return np.int64(table[code]) if 0 <= code < len(table) else np.int64(SPACE)
-
-
-@kernel
 def end_of_url(data: Bytes, at: Int, end: Int) -> Int:
     """Where the URL that starts here ends, or the same place when none does."""
     first = data[at] | 0x20
@@ -89,12 +83,17 @@ def end_of_entity(data: Bytes, at: Int, end: Int) -> Int:
 
 
 @kernel
-def goes_on(data: Bytes, at: Int, end: Int) -> bool:
-    """Whether a sign at this place stands inside a word: a letter, a digit or the same sign follows."""
+def stands_in(data: Bytes, at: Int, end: Int, size: Int) -> bool:
+    """Whether a sign (one of `@ $ ! *`) at this place stands inside a word of that many characters so far."""
+    byte = data[at]
+    if size == 0 or size >= LONGEST_WORD or not (byte == 0x40 or byte == 0x24 or byte == 0x21 or byte == 0x2A):
+        return False
+    if byte == 0x24 and data[at - 1] == 0x24:
+        return True
     if at + 1 >= end:
         return False
     following = data[at + 1]
-    return bool(is_letter(following | 0x20) or is_digit(following) or (following == data[at] and following != 0x21))
+    return bool(is_letter(following | 0x20) or is_digit(following) or (following == byte and following != 0x21))
 
 
 @kernel
@@ -123,8 +122,13 @@ def undisguise(word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Byte
 
 
 @kernel
-def put_word(out: Bytes, to: Int, word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Bytes) -> Int:
-    """Write a word and a space; return the place after them."""
+def put_word(
+    out: Bytes, to: Int, word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Bytes, odd: bool
+) -> Int:
+    """Write a word, unless it is plain and stands there already, and a space; return the place after them."""
+    if not odd:
+        out[to + size] = 0x20
+        return to + size + 1
     undisguise(word, looks, size, disguises)
     place = 0
     while place < size:
@@ -143,58 +147,55 @@ def put_word(out: Bytes, to: Int, word: NDArray[np.int32], looks: Bytes, size: I
 
 @kernel
 def fold_kernel(data: Bytes, offsets: Offsets, table: Bytes, disguises: Bytes) -> tuple[Bytes, Offsets]:
-    """The folded texts; every character becomes at most itself and a space, so the buffer is long enough."""
+    """The folded texts; every character becomes at most itself and a space, so the buffer is long enough.
+
+    A word of plain letters is written as it is read; `odd` says that it must be gone through again at its end.
+    """
     texts = len(offsets) - 1
-    out = np.empty(2 * (offsets[texts] - offsets[0]) + 16, np.uint8)
+    out = np.empty(2 * (offsets[texts] - offsets[0]) + 2 * LONGEST_WORD + 16, np.uint8)
     ends = np.zeros(texts + 1, np.int64)
     word = np.zeros(LONGEST_WORD, np.int32)
     looks = np.zeros(LONGEST_WORD, np.uint8)
     to: Int = 0
     for text in range(texts):
         at, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
-        size = 0
-        last_sign = 0
+        size: Int = 0
+        odd = False
+        last_sign: Int = 0
         while at < end:
             byte = np.int64(data[at])
             if byte < 0x80:
                 code, after = byte, at + 1
+                if size == 0 and (byte | 0x20 == 0x68 or byte | 0x20 == 0x77):
+                    skipped = end_of_url(data, at, end)
+                    if skipped > at:
+                        at = skipped
+                        continue
             else:
                 code, after = decode(data, at, end)
-            kind = of_table(code, table)
-            if size == 0 and byte < 0x80:
-                skipped = end_of_url(data, at, end)
-                if skipped > at:
-                    at = skipped
-                    continue
+            kind = np.int64(table[code]) if 0 <= code < len(table) else SPACE
             if kind == LEFT_OUT:
                 at = after
                 continue
-            if kind == KEPT or kind >= LOOKS_LATIN or is_letter(kind) or is_digit(kind):
+            plain = 0x61 <= kind <= 0x7A
+            if plain or kind == KEPT or kind >= LOOKS_LATIN or 0x30 <= kind <= 0x39 or stands_in(data, at, end, size):
                 if size == LONGEST_WORD:
-                    to = put_word(out, to, word, looks, size, disguises)
-                    size = 0
+                    to = put_word(out, to, word, looks, size, disguises, odd)
+                    size, odd = 0, False
+                if plain and not odd:
+                    odd = size >= 2 and word[size - 1] == kind and word[size - 2] == kind
+                    out[to + size] = kind
+                else:
+                    odd = True
                 looks[size] = kind - LOOKS_LATIN if kind >= LOOKS_LATIN else 0
-                word[size] = kind if is_letter(kind) or is_digit(kind) else code
+                word[size] = code if kind == KEPT or kind >= LOOKS_LATIN or kind < 0x30 else kind
                 size += 1
                 last_sign = 0
                 at = after
                 continue
-            inside = size > 0 and byte < 0x80 and size < LONGEST_WORD
-            if inside and (byte == 0x40 or byte == 0x24 or byte == 0x21 or byte == 0x2A) and goes_on(data, at, end):
-                looks[size] = 0
-                word[size] = byte
-                size += 1
-                at = after
-                continue
-            if inside and byte == 0x24 and word[size - 1] == 0x24:
-                looks[size] = 0
-                word[size] = byte
-                size += 1
-                at = after
-                continue
             if size > 0:
-                to = put_word(out, to, word, looks, size, disguises)
-                size = 0
+                to = put_word(out, to, word, looks, size, disguises, odd)
+                size, odd = 0, False
             if byte == 0x26:
                 skipped = end_of_entity(data, at, end)
                 at = skipped if skipped > at else after
@@ -202,7 +203,7 @@ def fold_kernel(data: Bytes, offsets: Offsets, table: Bytes, disguises: Bytes) -
             if byte == 0x40:
                 while after < end and (data[after] == 0x5F or is_letter(data[after] | 0x20) or is_digit(data[after])):
                     after += 1
-            if kind > SIGN or kind == SIGN:
+            if kind >= SIGN:
                 sign = code if kind == SIGN else kind
                 if sign != last_sign:
                     to = encode(sign, out, to)
@@ -211,6 +212,6 @@ def fold_kernel(data: Bytes, offsets: Offsets, table: Bytes, disguises: Bytes) -
                 last_sign = sign
             at = after
         if size > 0:
-            to = put_word(out, to, word, looks, size, disguises)
+            to = put_word(out, to, word, looks, size, disguises, odd)
         ends[text + 1] = to
     return out[:to], ends
