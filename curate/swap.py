@@ -37,6 +37,7 @@ class SwapReport:
 
     threshold: float
     hostile_flagged: float  # share of all hostile sentences that score at or above the threshold
+    benign_flagged: float  # the same of all benign sentences
     mean_swap: float  # mean distance of a benign sentence's score from that sentence's median over all terms
     terms: pl.DataFrame
     sentences: pl.DataFrame
@@ -50,8 +51,8 @@ class SwapReport:
         worst, widest = self.worst, self.sentences.row(0, named=True)
         return (
             f"at threshold {self.threshold:.3g}, which flags {self.hostile_flagged:.1%} of hostile sentences:\n"
-            f"benign sentences flagged: {self.terms['flagged'].sum() / self.terms['sentences'].sum():.1%} over all "
-            f"{len(self.terms)} terms, {worst['flag_rate']:.1%} for the worst, {worst['term']!r}\n"
+            f"benign sentences flagged: {self.benign_flagged:.1%} over all {len(self.terms)} terms, "
+            f"{worst['flag_rate']:.1%} for the worst, {worst['term']!r}\n"
             f"mean change of a score when terms are swapped: {self.mean_swap:.3f}; largest spread "
             f"{widest['spread']:.3f}, from {widest['lowest_term']!r} to {widest['highest_term']!r}"
         )
@@ -195,6 +196,7 @@ def _report(
     return SwapReport(
         threshold=threshold,
         hostile_flagged=float((on_bad >= threshold).mean()),
+        benign_flagged=float((on_good >= threshold).mean()),
         mean_swap=float(np.abs(change).mean()),
         terms=terms,
         sentences=sentences,

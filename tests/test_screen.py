@@ -60,7 +60,9 @@ def test_a_text_scores_the_same_alone_and_among_others() -> None:
     assert together == [scores(text)[0] for text in (*BENIGN, *TOXIC, None, "x" * 200)]
 
 
-@pytest.mark.parametrize("text", ["🙂" * 50, "data:image/png;base64," + "QUJD" * 500, "word " * 200_000, "\ud7ff\x00\x01"])
+@pytest.mark.parametrize(
+    "text", ["🙂" * 50, "data:image/png;base64," + "QUJD" * 500, "word " * 200_000, "\ud7ff\x00\x01"]
+)
 def test_odd_text_has_a_finite_score(text: str) -> None:
     assert 0 < scores(text)[0] < 1
 

@@ -76,8 +76,10 @@ def templates(rows: pl.DataFrame, scores: Any) -> dict[str, Any]:
     toxic = np.sort(rows.filter(pl.col("toxicity") == "toxic")["score"].to_numpy())[::-1]
     threshold = toxic[int(np.ceil(len(toxic) / 2)) - 1]
     benign = rows.filter(pl.col("toxicity") == "nontoxic")
-    table = benign.group_by("term").agg(rate=(pl.col("score") >= threshold).mean(), n=pl.len()).sort(
-        "rate", "term", descending=True
+    table = (
+        benign.group_by("term")
+        .agg(rate=(pl.col("score") >= threshold).mean(), n=pl.len())
+        .sort("rate", "term", descending=True)
     )
     worst = table.rows()[:3]
     auc_all = auc((rows["toxicity"] == "toxic").to_numpy().astype(int), rows["score"].to_numpy())

@@ -110,12 +110,13 @@ def listed_words(data: Path, identity_terms: set[str]) -> pl.DataFrame:
         pl.col("list").is_in(WORD_LISTS), pl.col("lang") == LANGUAGE
     )
     words = {
-        one.strip() for term in rows["term"] for one in re.split(r"\|", term.lower()) if not re.search(r"[*\\\[\]]", one)
+        one.strip()
+        for term in rows["term"]
+        for one in re.split(r"\|", term.lower())
+        if not re.search(r"[*\\\[\]]", one)
     }
     kept = sorted(word for word in words if word and word not in identity_terms and len(word) > 2)
-    return pl.DataFrame(
-        [(word, 1.0, WEIGHTS["words"], "words") for word in kept], SCHEMA, orient="row"
-    )
+    return pl.DataFrame([(word, 1.0, WEIGHTS["words"], "words") for word in kept], SCHEMA, orient="row")
 
 
 def training_rows(data: Path, part: str, seed: int, without: tuple[str, ...] = ()) -> pl.DataFrame:

@@ -122,9 +122,7 @@ def undisguise(word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Byte
 
 
 @kernel
-def put_word(
-    out: Bytes, to: Int, word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Bytes, odd: bool
-) -> Int:
+def put_word(out: Bytes, to: Int, word: NDArray[np.int32], looks: Bytes, size: Int, disguises: Bytes, odd: bool) -> Int:
     """Write a word, unless it is plain and stands there already, and a space; return the place after them."""
     if not odd:
         out[to + size] = 0x20
