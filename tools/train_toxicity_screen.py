@@ -9,7 +9,7 @@ character n-grams and pairs of words, hashed as fastText hashes them and written
 
 What makes it transfer to comments from elsewhere: every source of comments has an intercept and weights of its own
 beside the shared ones (Daume 2007, arXiv 0907.1815), which take up what is peculiar to that source, its topics and what
-its annotators called toxic; only the shared weights are kept. Listed words, all of them toxic, have neither of their own.
+its annotators called toxic; only the shared weights are kept. Listed words, all of them toxic, have neither.
 """
 
 from __future__ import annotations

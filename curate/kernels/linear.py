@@ -15,7 +15,6 @@ from curate.kernels.fasttext import (
     CACHED_WORD_BYTES,
     END_OF_LINE_HASH,
     FNV_START,
-    Floats,
     Ints,
     Weights,
     cache_size,
@@ -116,9 +115,3 @@ def rows_kernel(data: Bytes, offsets: Offsets, weights: Weights, out: Ints, ends
                 out[to + one] = wanted[one]
             to += added
         ends[text + 1] = to
-
-
-def logits(sums: NDArray[np.float64], counts: NDArray[np.int64], output: Floats, power: float) -> NDArray[np.float64]:
-    """The difference of the second and the first label's values, per text; 0 for a text without a weight."""
-    scale = float(output[1, 0] - output[0, 0])
-    return sums * scale / np.maximum(counts, 1) ** power
