@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -115,9 +116,7 @@ def test_training_sees_the_rows_that_scoring_adds_up() -> None:
     sums, counts = sums_kernel(data, offsets, weights)
 
     assert np.diff(ends).tolist() == counts.tolist()
-    assert [weights.rows[rows[a:b], 0].sum() for a, b in zip(ends, ends[1:], strict=False)] == pytest.approx(
-        sums, abs=1e-4
-    )
+    assert [weights.rows[rows[a:b], 0].sum() for a, b in pairwise(ends)] == pytest.approx(sums, abs=1e-4)
 
 
 def test_quantising_keeps_zero_and_comes_close(tools: Tools) -> None:

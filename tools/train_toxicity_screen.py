@@ -200,6 +200,8 @@ def quantized(weights: Any) -> tuple[Any, Any]:
     values = weights[weights != 0]
     centroids = np.quantile(values, np.linspace(0, 1, 255)).astype(np.float64)
     centroids = np.unique(np.concatenate([centroids, np.linspace(values.min(), values.max(), 64)]))
+    if len(centroids) < 255:  # a small model
+        centroids = np.concatenate([centroids, np.linspace(values.min(), values.max(), 255)])
     centroids = np.sort(np.random.default_rng(SEED).choice(centroids, 255, replace=False))
     sample = np.sort(values)[:: max(1, len(values) // 500_000)].astype(np.float64)
     for _ in range(30):
