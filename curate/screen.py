@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from curate.kernels.fasttext import Model
 
 LANGUAGES = ("en",)  # of the text that the model was trained on and measured with
+MAX_LOGIT = 30.0  # beyond it a probability is 0 or 1 to 13 digits
 NAMES = ("toxicity_screen.ftz", "toxicity_screen.json", "toxicity_screen.npz")
 
 
@@ -42,7 +43,8 @@ class Screen:
 
         sums, counts = sums_kernel(*fold(utf8.texts(texts), self.folds), self.model.weights)
         values = sums / np.maximum(counts, 1) ** self.power
-        scores: NDArray[np.float64] = 1 / (1 + np.exp(-(self.slope * values + self.intercept)))
+        logits = np.clip(self.slope * values + self.intercept, -MAX_LOGIT, MAX_LOGIT)
+        scores: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
         return scores
 
 

@@ -61,7 +61,16 @@ def test_a_text_scores_the_same_alone_and_among_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["🙂" * 50, "data:image/png;base64," + "QUJD" * 500, "word " * 200_000, "\ud7ff\x00\x01"]
+    "text",
+    [
+        "🙂" * 50,
+        "data:image/png;base64," + "QUJD" * 500,
+        "word " * 200_000,
+        "idiot " * 200_000,
+        "\ud7ff\x00\x01",
+        "@" * 9,
+        "a$$$$",
+    ],
 )
 def test_odd_text_has_a_finite_score(text: str) -> None:
     assert 0 < scores(text)[0] < 1
