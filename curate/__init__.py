@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curate.filter import CorpusFilter, Filter, above, below, filter, threshold
     from curate.pipeline import Pipeline, Step
     from curate.run import Run, open_run
+    from curate.swap import SwapReport, swap_check
 
 _homes = {
     "CorpusFilter": "filter",
@@ -27,11 +28,13 @@ _homes = {
     "Run": "run",
     "Step": "pipeline",
     "StoppedError": "errors",
+    "SwapReport": "swap",
     "UsageError": "errors",
     "above": "filter",
     "below": "filter",
     "filter": "filter",
     "open_run": "run",
+    "swap_check": "swap",
     "threshold": "filter",
 }
 
@@ -45,6 +48,7 @@ __all__ = [
     "Run",
     "Step",
     "StoppedError",
+    "SwapReport",
     "UsageError",
     "__version__",
     "above",
@@ -52,6 +56,7 @@ __all__ = [
     "filter",
     "filters",
     "open_run",
+    "swap_check",
     "threshold",
 ]
 
