@@ -114,7 +114,9 @@ def _load(path: Path, state: object) -> Classifier:
         return _from_checkpoint(checkpoint)
     found = transformer.load(path)
     labels = tuple(RENAMED.get(label.lower(), label.lower()) for label in found.labels)
-    independent = len(set(labels) & set(LABELS)) > 1  # several of them may hold at once, whatever the configuration says
+    independent = (
+        len(set(labels) & set(LABELS)) > 1
+    )  # several of them may hold at once, whatever the configuration says
     return Classifier(
         labels,
         "sigmoid" if independent else found.activation,

@@ -22,6 +22,23 @@ HIDDEN = (
 )
 
 
+class Spans(NamedTuple):
+    """Runs of bytes of documents: the window each is of, its document, where it starts and ends in the text."""
+
+    windows: Numbers
+    rows: Numbers
+    starts: Numbers
+    ends: Numbers
+
+    def joined(self) -> Spans:
+        """The same with neighbouring windows made one run."""
+        next_to = (np.diff(self.windows) == 1) & (np.diff(self.rows) == 0)
+        first, last = np.append(True, ~next_to), np.append(~next_to, True)
+        if len(self.windows) == 0:
+            return self
+        return Spans(self.windows[first], self.rows[first], self.starts[first], self.ends[last])
+
+
 @dataclass(frozen=True)
 class Windows:
     """The windows of some documents, end to end: window i is bytes `bounds[i]` to `bounds[i + 1]` of all texts."""
@@ -32,31 +49,45 @@ class Windows:
     starts: Numbers  # the first byte of each document
     raw: pl.Series  # as they stand in the documents
     texts: pl.Series  # as models read them
-    readable: Flags  # has a letter that models know
+    letters: Numbers  # letters in each window
+    known: Numbers  # letters of scripts that models read
+
+    @property
+    def readable(self) -> Flags:
+        """Whether at least half of a window's letters, and at least one, are of scripts that models read."""
+        found: Flags = (self.known > 0) & (2 * self.known >= self.letters)
+        return found
+
+    @property
+    def readable_documents(self) -> Flags:
+        """The same of whole documents."""
+        known = np.bincount(self.rows, self.known, self.documents)
+        found: Flags = (known > 0) & (2 * known >= np.bincount(self.rows, self.letters, self.documents))
+        return found
 
     @property
     def sizes(self) -> Numbers:
         """Bytes of each window."""
         return np.diff(self.bounds)
 
-    def spans(self, wanted: Flags) -> tuple[Numbers, Numbers, Numbers]:
-        """Document, start and end (bytes of its text, without white space around) of the wanted windows."""
+    def spans(self, wanted: Flags) -> Spans:
+        """Where the wanted windows stand in their documents, without the white space around them."""
         import polars as pl
 
         at = np.flatnonzero(wanted)
         some = self.raw.gather(at)
-        lead = (some.str.len_bytes() - some.str.strip_chars_start().str.len_bytes()).to_numpy().astype(np.int64)
-        inner = some.str.strip_chars().str.len_bytes().cast(pl.Int64).to_numpy()
+        lead = some.str.len_bytes().cast(pl.Int64) - some.str.strip_chars_start().str.len_bytes().cast(pl.Int64)
+        inner = some.str.strip_chars().str.len_bytes().cast(pl.Int64)
         rows = self.rows[at]
-        first = self.bounds[at] - self.starts[rows] + lead
-        return rows, first, first + inner
+        start = self.bounds[at] - self.starts[rows] + lead.to_numpy()
+        return Spans(at, rows, start, start + inner.to_numpy())
 
 
 def cut_windows(texts: pl.Series, limit: int, *, cyrillic: bool = False) -> Windows:
     """Cut texts into windows of whole sentences, of at most `limit` characters.
 
-    A sentence that is longer is cut at white space, and a word that is longer at the limit. Windows hold every byte. A
-    window is readable when at least half of its letters are Latin (or Cyrillic, if asked for).
+    A sentence that is longer is cut at white space, and a word that is longer at the limit. Windows hold every byte.
+    The scripts that models read are Latin, and Cyrillic if asked for.
     """
     from curate.kernels import utf8
     from curate.kernels import windows as kernels
@@ -64,7 +95,6 @@ def cut_windows(texts: pl.Series, limit: int, *, cyrillic: bool = False) -> Wind
     given = utf8.texts(texts)
     found = kernels.cut(given, limit, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0))
     raw = utf8.column(utf8.Texts(found.data, found.bounds))
-    readable = (found.known > 0) & (2 * found.known >= found.letters)
     return Windows(
         documents=len(texts),
         rows=found.rows,
@@ -72,7 +102,8 @@ def cut_windows(texts: pl.Series, limit: int, *, cyrillic: bool = False) -> Wind
         starts=given.offsets[:-1].astype(np.int64),
         raw=raw,
         texts=plain(raw, found.odd),
-        readable=readable,
+        letters=found.letters,
+        known=found.known,
     )
 
 
@@ -81,7 +112,8 @@ def plain(texts: pl.Series, odd: Flags) -> pl.Series:
     rows = np.flatnonzero(odd)
     if len(rows) == 0:
         return texts
-    return texts.scatter(rows, texts.gather(rows).str.replace_all(HIDDEN, "").str.normalize("NFKC"))
+    changed = texts.clone()  # scatter changes the series that it is called on
+    return changed.scatter(rows, texts.gather(rows).str.replace_all(HIDDEN, "").str.normalize("NFKC"))
 
 
 class Aggregates(NamedTuple):
@@ -118,12 +150,11 @@ def aggregate(windows: Windows, scores: Floats, toxic: Flags) -> Aggregates:
 
 
 def per_document(rows: Numbers, documents: int, **columns: Any) -> pl.Series:
-    """A list of structures per document from one row per window, empty where a document has none."""
+    """A list of structures per document, from one value of each column per row; empty where a document has none."""
     import polars as pl
 
     frame = pl.DataFrame({"row": rows, **columns})
-    inner = pl.struct(*columns).alias("value")
-    lists = frame.group_by("row", maintain_order=True).agg(inner)
+    lists = frame.group_by("row", maintain_order=True).agg(value=pl.struct(*columns))
     everyone = pl.DataFrame({"row": np.arange(documents)})
-    found = everyone.join(lists, on="row", how="left", maintain_order="left")["value"]
-    return found.fill_null([])
+    found = everyone.join(lists, on="row", how="left", maintain_order="left")
+    return found.select(pl.col("value").fill_null(pl.lit([], dtype=lists.schema["value"]))).to_series()

@@ -33,7 +33,16 @@ def make_tokenizer(family: str, folder: Path) -> int:
     if family == "bert":
         letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'\""
         words = sorted({word.lower() for line in LINES for word in line.split()})
-        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *words]
+        pieces = [
+            "[PAD]",
+            "[UNK]",
+            "[CLS]",
+            "[SEP]",
+            "[MASK]",
+            *letters,
+            *(f"##{letter}" for letter in letters),
+            *words,
+        ]
         pieces = list(dict.fromkeys(pieces))
         (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
         return len(pieces)
