@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+DIGITS = 10**6  # of a limit's precision, so that it can be pasted
 MARK_LENGTH = 12  # hexadecimal digits of a model's mark in a band
 PROMISE = "fidelity to the slow model on text like the calibration sample, not truth"
 
@@ -130,9 +131,9 @@ def calibrate(
     all windows, to say how many will be asked about; `marks` name the models in the band.
     """
     limit = lower_limit(screen_scores[toxic], miss, confidence)
+    limit = None if limit is None else math.floor(limit * DIGITS) / DIGITS  # rounded to the side that asks more
     upper = None if wrong is None else upper_limit(screen_scores, toxic, wrong, confidence)
-    if upper is not None and limit is not None:
-        upper = max(upper, limit)
+    upper = None if upper is None else min(1.0, math.ceil(max(upper, limit or 0.0) * DIGITS) / DIGITS)
     everything = screen_scores if population is None else population
     inside = np.ones(len(everything), bool) if limit is None else everything >= limit
     if upper is not None:

@@ -133,9 +133,7 @@ class Toxicity(Filter, name="toxicity"):
         from curate.windows import aggregate, cut_windows
 
         windows = cut_windows(docs["text"], self.max_window_chars, cyrillic="ru" in self.languages)
-        judged = windows.readable_documents
-        if self.language_column is not None:
-            judged &= in_languages(docs[self.language_column], self.languages)
+        judged = self.judges(docs, windows)
         found = self.score_windows(windows, judged)
         return self._columns(windows, judged, found, aggregate(windows, found.scores, found.toxic))
 
@@ -174,6 +172,13 @@ class Toxicity(Filter, name="toxicity"):
         from curate.detoxify import languages
 
         return ENGLISH if self.uses_screen or self.model is None else languages(self.model)
+
+    def judges(self, docs: pl.DataFrame, windows: Windows) -> Flags:
+        """Which documents the models can judge: by the language column where there is one, and by their letters."""
+        judged = windows.readable_documents
+        if self.language_column is not None:
+            judged &= in_languages(docs[self.language_column], self.languages)
+        return judged
 
     def score_windows(self, windows: Windows, judged: Flags) -> Scored:
         """The score of each window and whether it counts as toxic; windows that nobody can read score 0."""
