@@ -62,9 +62,7 @@ def calibrate_command(
     check_bounds(miss, confidence, wrong)
     pipe = Pipeline.load(pipeline, overrides, plugins)
     place = find_step(pipe, step)
-    filter: Any = pipe.steps[place].filter.model_copy(
-        update={"band": Band()}
-    )
+    filter: Any = pipe.steps[place].filter.model_copy(update={"band": Band()})
     texts = texts_before(pipe, place, filter, inputs, sample, watch)
     enough = 10 * positives_needed(miss, confidence)
     drawn = score_sample(filter, texts, windows, enough, watch)

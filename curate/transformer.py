@@ -55,11 +55,11 @@ class Classifier:
     device: str
     max_tokens: int  # of one pass, the special ones included
 
-    def scores(self, texts: Sequence[str]) -> Scores:
+    def scores(self, texts: Sequence[str], parts_as: Literal["highest", "mean"] = "highest") -> Scores:
         """The score of each label for each text, [texts, labels].
 
-        A text of more than `max_tokens` tokens is read in parts, and the highest score of any part is its score. Texts
-        are sorted by length, so that a batch has little padding.
+        A text of more than `max_tokens` tokens is read in parts, of which the highest score counts, or their mean
+        weighted by tokens. Texts are sorted by length, so that a batch has little padding.
         """
         scores = np.zeros((len(texts), len(self.labels)))
         if not len(texts):
@@ -74,6 +74,10 @@ class Classifier:
                 found[some] = self._forward([parts[at] for at in some])
         if not np.isfinite(found).all():
             raise ValueError("the model gave a score that is not a number")
+        if parts_as == "mean":
+            np.add.at(scores, of_text, found * lengths[:, None])
+            total: Scores = scores / np.bincount(of_text, lengths, len(texts))[:, None]
+            return total
         scores[:] = -np.inf
         np.maximum.at(scores, of_text, found)
         return scores
@@ -228,6 +232,18 @@ def _load(folder: Path, state: object) -> Classifier:
     config = model.config
     labels = tuple(str(config.id2label[number]) for number in range(config.num_labels))
     return finish(model, labels, activation_of(config), folder)
+
+
+def labels_in(folder: Path) -> tuple[str, ...]:
+    """The labels that a folder's configuration names, read without loading the model; UsageError if it cannot be."""
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        named = config.get("id2label") or {str(at): f"LABEL_{at}" for at in range(int(config.get("num_labels", 2)))}
+        return tuple(str(named[key]) for key in sorted(named, key=int))
+    except FileNotFoundError as error:
+        raise missing(folder, CONFIG) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise unreadable(folder, error) from error
 
 
 def activation_of(config: Any) -> Activation:

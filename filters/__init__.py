@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from curate.filters.blocklist import Blocklist
+from curate.filters.classifier import Classifier
 from curate.filters.exact import ExactDuplicates
 from curate.filters.language import Language
 from curate.filters.length import Length
@@ -10,4 +11,4 @@ from curate.filters.near import NearDuplicates
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
-__all__ = ["Blocklist", "ExactDuplicates", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]
+__all__ = ["Blocklist", "Classifier", "ExactDuplicates", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]
