@@ -190,6 +190,8 @@ class Toxicity(Filter, name="toxicity"):
         toxic, asked = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
         wanted = np.flatnonzero(windows.readable & judged[windows.rows])
         texts = windows.texts if len(wanted) == len(scores) else windows.texts.gather(wanted)
+        if len(wanted) == 0:
+            return Scored(scores, toxic, asked)
         if self.uses_screen:
             scores[wanted] = checked(screen_scores(texts), len(wanted))
         if self.model is None:
