@@ -35,18 +35,19 @@ MULTILINGUAL = ("en", "es", "fr", "it", "pt", "ru", "tr")  # its README: no othe
 
 
 class Release(NamedTuple):
-    """A published checkpoint: its file, whose name ends with the start of its SHA-256, and the languages it knows."""
+    """A published checkpoint, which goes with the configuration and tokenizer of the model that it was trained from."""
 
-    file: str
+    file: str  # its name ends with the start of its SHA-256
+    base: str
     languages: tuple[str, ...]
 
 
 RELEASES: dict[str, Release] = {
-    "detoxify-original": Release("toxic_original-c1212f89.ckpt", ENGLISH),
-    "detoxify-unbiased": Release("toxic_debiased-c7548aa0.ckpt", ENGLISH),
-    "detoxify-multilingual": Release("multilingual_debiased-0b549669.ckpt", MULTILINGUAL),
-    "detoxify-original-small": Release("original-albert-0e1d6498.ckpt", ENGLISH),
-    "detoxify-unbiased-small": Release("unbiased-albert-c8519128.ckpt", ENGLISH),
+    "detoxify-original": Release("toxic_original-c1212f89.ckpt", "bert-base-uncased", ENGLISH),
+    "detoxify-unbiased": Release("toxic_debiased-c7548aa0.ckpt", "roberta-base", ENGLISH),
+    "detoxify-multilingual": Release("multilingual_debiased-0b549669.ckpt", "xlm-roberta-base", MULTILINGUAL),
+    "detoxify-original-small": Release("original-albert-0e1d6498.ckpt", "albert-base-v2", ENGLISH),
+    "detoxify-unbiased-small": Release("unbiased-albert-c8519128.ckpt", "albert-base-v2", ENGLISH),
 }
 
 
@@ -60,9 +61,10 @@ def locate(model: str | Path) -> Path:
     cache_folder = os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate"
     folder = Path(cache_folder) / "models" / str(model)
     if not folder.is_dir():
+        release = RELEASES[str(model)]
         raise UsageError(
-            f"the model {model} is not on this machine: it needs {RELEASES[str(model)].file}, config.json and the "
-            "tokenizer's files",
+            f"the model {model} is not on this machine: it needs {release.file}, and config.json and the tokenizer's "
+            f"files of {release.base}",
             hint=f"curate models fetch {model}; or set `model:` to a folder that holds these files",
         )
     return folder

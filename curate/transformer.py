@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from curate.errors import UsageError
 from curate.models import file_sha256
+from curate.worker import still_doing
 
 Scores = NDArray[np.float64]
 Activation = Literal["sigmoid", "softmax", "none"]
@@ -72,6 +73,7 @@ class Classifier:
             for batch in batches(lengths[order], BATCH_TOKENS[self.device]):
                 some = order[batch]
                 found[some] = self._forward([parts[at] for at in some])
+                still_doing()
         if not np.isfinite(found).all():
             raise ValueError("the model gave a score that is not a number")
         if parts_as == "mean":

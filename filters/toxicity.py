@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from curate.cascade import Flags, Floats
     from curate.windows import Aggregates, Windows
 
-SCREEN_FILES = "toxicity_screen."  # in curate.data; what comes after is the model and its calibration, or the card
 # The three-letter codes of the languages that models know, and what a language step may call them.
 SHORT = {"eng": "en", "fra": "fr", "ita": "it", "por": "pt", "rus": "ru", "spa": "es", "tur": "tr"}
 
@@ -310,10 +309,8 @@ def screen_scores(texts: pl.Series) -> Any:
 
 
 def screen_files() -> tuple[Path, ...]:
-    """The bundled screen's model and calibration."""
-    screen_module()
-    folder = Path(str(resources.files("curate.data")))
-    return tuple(sorted(file for file in folder.glob(f"{SCREEN_FILES}*") if file.suffix != ".md"))
+    """The files that decide what the bundled screen says."""
+    return tuple(screen_module().screen_files())
 
 
 def screen_module() -> Any:

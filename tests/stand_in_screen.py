@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
-
-from curate.filters import toxicity
 
 SEEN: list[str] = []  # the texts that the screen was asked about, call by call
 
@@ -27,6 +26,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the stand-in where the filter looks for the screen; its files are those of this module."""
     module = types.ModuleType("curate.screen")
     module.screen_scores = screen_scores  # type: ignore[attr-defined]  # a module made here
+    module.screen_files = lambda: (Path(__file__),)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "curate.screen", module)
-    monkeypatch.setattr(toxicity, "screen_files", lambda: ())
     SEEN.clear()

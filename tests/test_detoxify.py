@@ -9,12 +9,13 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from tiny_models import LAYOUTS, LINES, make_checkpoint, make_folder
 
-from curate import detoxify, transformer
+from curate import detoxify, transformer, worker
 from curate.detoxify import LABELS, NAMES, find_files, load, locate
 from curate.errors import UsageError
 
@@ -87,6 +88,25 @@ def test_batches_are_of_similar_lengths_and_take_everything() -> None:
     found = [lengths[batch].tolist() for batch in transformer.batches(lengths, 8)]
 
     assert found == [[1, 1, 2], [3], [50], [51]]
+
+
+def test_a_worker_hears_of_each_pass_so_that_a_slow_model_is_not_taken_for_one_that_hangs(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pipe:
+        sent: ClassVar[list[bytes]] = []
+
+        def send_bytes(self, data: bytes) -> None:
+            self.sent.append(data)
+
+    monkeypatch.setattr(worker, "_pipe", Pipe())
+    monkeypatch.setattr(worker, "_doing", "")
+    monkeypatch.setitem(transformer.BATCH_TOKENS, "cpu", 1)
+    worker.doing("scores toxicity")
+
+    load(checkpoints["original"]).scores(LINES)
+
+    assert Pipe.sent == [b"dscores toxicity"] * (1 + len(LINES))
 
 
 def test_no_texts_have_no_scores(checkpoints: dict[str, Path]) -> None:
