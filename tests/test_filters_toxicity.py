@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from engine import hashes
 from pydantic import ValidationError
 from stand_in_screen import SEEN, install
 from tiny_models import make_checkpoint, make_folder
@@ -343,6 +344,19 @@ def test_options_that_change_scores_make_a_band_void(checkpoint: Path, change: d
     filter = Toxicity(model=checkpoint, band=Band(screen=screen_mark, model=model_mark), **change)
 
     assert filter.void_reasons() != []
+
+
+def test_worker_processes_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        texts = [f"{GOOD * (n % 5)} {BAD} document {number} {n}" for n in range(20)]
+        docs(*texts).with_columns(id=f"{number}-" + pl.col("id")).write_parquet(tmp_path / f"in-{number}.parquet")
+    pipe = Pipeline([Toxicity(model=checkpoint, max_mean=0.5, max_window_chars=100)], base=tmp_path)
+
+    for workers in (1, 2):
+        run = pipe.run(tmp_path / "in-*.parquet", tmp_path / f"out-{workers}", workers=workers)
+        assert run.counts["kept"] + run.counts["dropped"] == 60
+
+    assert hashes(tmp_path / "out-1") == hashes(tmp_path / "out-2")
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
