@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CALLS = 256  # windows that the model is asked about before progress is told and the positives are counted
 TEXT_COLUMN = "text"
+MOST_GROUPS = 20  # that are printed
 
 
 class Sample(NamedTuple):
@@ -49,12 +50,14 @@ def calibrate_command(
     miss: float = 0.02,
     confidence: float = 0.95,
     wrong: float | None = None,
+    by: str | None = None,
     watch: Quiet | None = None,
 ) -> dict[str, Any]:
     """Calibrate the band of a pipeline's toxicity step; ready for JSON, with the YAML to paste as `paste`.
 
     `sample` records of the input are read, and up to `windows` windows of them, drawn at random, are scored by both
-    models; fewer when ten times the positives needed have been found.
+    models; fewer when ten times the positives needed have been found. `by` is a column of the input or an earlier
+    score: what the band misses is then told for each of its values.
     """
     from curate.cascade import Band, calibrate, positives_needed
     from curate.pipeline import Pipeline
@@ -63,7 +66,7 @@ def calibrate_command(
     pipe = Pipeline.load(pipeline, overrides, plugins)
     place = find_step(pipe, step)
     filter: Any = pipe.steps[place].filter.model_copy(update={"band": Band()})
-    texts = texts_before(pipe, place, filter, inputs, sample, watch)
+    texts = texts_before(pipe, place, filter, by, inputs, sample, watch)
     enough = 10 * positives_needed(miss, confidence)
     drawn = score_sample(filter, texts, windows, enough, watch)
     found = calibrate(
@@ -74,6 +77,7 @@ def calibrate_command(
         wrong=wrong,
         population=drawn.screen,
         marks=filter.marks(),
+        groups=None if by is None else group_names(texts[by], drawn),
     )
     toxic_documents = len(np.unique(drawn.rows[: len(drawn.toxic)][drawn.toxic]))
     return {
@@ -85,6 +89,13 @@ def calibrate_command(
         "wrong": wrong,
         "paste": paste(found),
     }
+
+
+def group_names(column: pl.Series, drawn: Sample) -> list[str]:
+    """The group of each window that the model was asked about."""
+    import polars as pl
+
+    return column.cast(pl.String).fill_null("none").gather(drawn.rows[: len(drawn.toxic)]).to_list()
 
 
 def check_bounds(miss: float, confidence: float, wrong: float | None) -> None:
@@ -116,22 +127,28 @@ def find_step(pipeline: Pipeline, name: str | None) -> int:
 
 
 def texts_before(
-    pipeline: Pipeline, place: int, filter: Toxicity, inputs: Sequence[str], sample: int, watch: Quiet | None
+    pipeline: Pipeline,
+    place: int,
+    filter: Toxicity,
+    by: str | None,
+    inputs: Sequence[str],
+    sample: int,
+    watch: Quiet | None,
 ) -> pl.DataFrame:
     """What the toxicity step will see of the sample: run the steps before it in a temporary folder."""
     from curate.pipeline import Pipeline
     from curate.run import run_pipeline
 
     settings = {name: getattr(pipeline, name) for name in type(pipeline).model_fields if name != "steps"}
-    column = filter.language_column
-    settings["output"] = pipeline.output.model_copy(update={"columns": () if column is None else (column,)})
+    columns = tuple(dict.fromkeys(column for column in (filter.language_column, by) if column is not None))
+    settings["output"] = pipeline.output.model_copy(update={"columns": columns})
     steps: Sequence[Step] = pipeline.steps[:place]
     before = Pipeline(steps, base=pipeline.base, **settings)
     with tempfile.TemporaryDirectory(prefix="curate-calibrate-") as folder:
         run = run_pipeline(before, list(inputs) or None, Path(folder) / "run", workers=1, sample=sample, watch=watch)
         kept = run.kept.collect()
     text = kept[pipeline.input.text].alias(TEXT_COLUMN)
-    return text.to_frame() if column is None else text.to_frame().with_columns(kept[column])
+    return text.to_frame().with_columns(kept.select(columns).get_columns())
 
 
 def score_sample(filter: Toxicity, docs: pl.DataFrame, most: int, enough: int, watch: Quiet | None = None) -> Sample:
@@ -196,6 +213,12 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield ("it counts the toxic windows as independent: where few documents hold most of them, take a larger sample")
     if found["wrong"] is not None and "drop_above" not in found["band"]:
         yield f"no drop_above: no screen score is sure enough for a bound of {found['wrong']:.1%}"
+    for group in found["groups"][:MOST_GROUPS]:
+        line = f"  {group['group']}: {group['positives']:,} toxic windows"
+        if group["missed"] is not None:
+            line += f", {group['missed']:.1%} of them below, with {found['confidence']:.0%} confidence at most "
+            line += f"{group['at_most']:.1%}"
+        yield line
     cost = f"cost: the model is asked about {found['asked']:.1%} of the windows; {positives / scored:.1%} are toxic"
     if "drop_above" not in found["band"]:
         cost += f", so that no screen with this bound could ask about fewer than {found['floor']:.1%}"
@@ -213,6 +236,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 @click.option("--miss", default=0.02, show_default=True, help="Share of toxic windows that may go unasked.")
 @click.option("--confidence", default=0.95, show_default=True, help="How sure the bounds are.")
 @click.option("--wrong", type=float, help="Also find drop_above: share of windows above it that may be not toxic.")
+@click.option("--by", metavar="COLUMN", help="Also say what is missed in each group of this column or score.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def calibrate(pipeline: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Find the band of screen scores in which the slow model has to be asked.

@@ -98,6 +98,15 @@ def upper_limit(scores: Floats, toxic: Flags, wrong: float, confidence: float, s
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 
+class Group(NamedTuple):
+    """What a band does to the windows of one group: the bound of the whole does not hold for each group by itself."""
+
+    group: str
+    positives: int  # toxic to the slow model
+    missed: float | None  # share of them below the band, in the calibration sample
+    at_most: float | None  # upper bound on that share in all windows like these (Clopper and Pearson 1934)
+
+
 class Calibration(NamedTuple):
     """What a calibration sample says: the band, its bounds, and what it costs."""
 
@@ -109,10 +118,13 @@ class Calibration(NamedTuple):
     needed: int  # positives without which no window goes unasked
     asked: float  # expected share of windows that the slow model sees
     floor: float  # the least share that any screen needs to keep the same bound
+    groups: tuple[Group, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {**self._asdict(), "band": self.band.model_dump(exclude_none=True), "promise": PROMISE}
+        groups = [group._asdict() for group in self.groups]
+        band = self.band.model_dump(exclude_none=True)
+        return {**self._asdict(), "band": band, "groups": groups, "promise": PROMISE}
 
 
 def calibrate(
@@ -124,11 +136,13 @@ def calibrate(
     wrong: float | None = None,
     population: Floats | None = None,
     marks: tuple[str, str] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Calibration:
     """The band for windows drawn at random, of which the screen's scores and the slow model's verdicts are given.
 
     `wrong` asks for an upper limit too: without it nothing is toxic unasked. `population` are the screen's scores of
-    all windows, to say how many will be asked about; `marks` name the models in the band.
+    all windows, to say how many will be asked about; `marks` name the models in the band; `groups` names the group of
+    each window, to say what the band misses in each.
     """
     limit = lower_limit(screen_scores[toxic], miss, confidence)
     limit = None if limit is None else math.floor(limit * DIGITS) / DIGITS  # rounded to the side that asks more
@@ -149,7 +163,24 @@ def calibrate(
         needed=positives_needed(miss, confidence),
         asked=float(inside.mean()) if len(everything) else 0.0,
         floor=prevalence * (1 - miss) if upper is None else 0.0,
+        groups=() if groups is None else by_group(screen_scores, toxic, groups, limit, confidence),
     )
+
+
+def by_group(
+    scores: Floats, toxic: Flags, groups: Sequence[str], limit: float | None, confidence: float
+) -> tuple[Group, ...]:
+    """What lies below the limit of the toxic windows of each group, groups with most of them first."""
+    from scipy.stats import beta
+
+    found = []
+    names = np.asarray(groups, dtype=object)
+    for name in dict.fromkeys(groups):
+        own = scores[toxic & (names == name)]
+        missed = 0 if limit is None else int((own < limit).sum())
+        bound = 1.0 if missed >= len(own) else float(beta.ppf(confidence, missed + 1, len(own) - missed))
+        found.append(Group(name, len(own), missed / len(own) if len(own) else None, bound if len(own) else None))
+    return tuple(sorted(found, key=lambda group: (-group.positives, group.group)))
 
 
 def in_band(scores: Floats, band: Band) -> Flags:

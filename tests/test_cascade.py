@@ -160,6 +160,22 @@ def test_a_limit_is_rounded_to_the_side_that_asks_more() -> None:
     assert band.ask_above < band.drop_above <= 1
 
 
+def test_groups_have_bounds_of_their_own() -> None:
+    scores = np.concatenate([np.linspace(0.5, 1, 900), np.linspace(0.1, 1, 100), [0.3]])
+    toxic = np.arange(1_001) < 1_000
+    groups = ["most"] * 900 + ["few"] * 100 + ["none"]
+
+    most, few, none = calibrate(scores, toxic, groups=groups).groups
+
+    assert (most.group, most.positives, most.missed) == ("most", 900, 0)
+    assert most.at_most == pytest.approx(1 - 0.05 ** (1 / 900))  # none of 900
+    assert (few.group, few.positives) == ("few", 100)
+    assert few.missed is not None
+    assert few.at_most is not None
+    assert 0.05 < few.missed < few.at_most < 0.25
+    assert (none.missed, none.at_most) == (None, None)
+
+
 def test_an_empty_sample_has_no_band() -> None:
     assert calibrate(np.zeros(0), np.zeros(0, bool)).band == Band()
 
@@ -255,6 +271,13 @@ def test_calibrate_reads_only_languages_that_are_judged(pipeline: Path) -> None:
 
     assert found["documents"] == 999
     assert found["windows_in_sample"] == 899
+
+
+def test_calibrate_says_what_is_missed_in_each_group(pipeline: Path) -> None:
+    done = CliRunner().invoke(calibrate_cli, [str(pipeline), "--by", "lang"], standalone_mode=False)
+
+    assert "de: 100 toxic windows, 0.0% of them below, with 95% confidence at most 3.0%" in done.output
+    assert "en: 100 toxic windows" in done.output
 
 
 @pytest.mark.parametrize(

@@ -346,6 +346,7 @@ def test_options_that_change_scores_make_a_band_void(checkpoint: Path, change: d
     assert filter.void_reasons() != []
 
 
+@pytest.mark.slow  # two workers that import torch
 def test_worker_processes_give_the_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
     for number in range(3):
         texts = [f"{GOOD * (n % 5)} {BAD} document {number} {n}" for n in range(20)]
