@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The three-letter codes of the languages that models know, and what a language step may call them.
 SHORT = {"eng": "en", "fra": "fr", "ita": "it", "por": "pt", "rus": "ru", "spa": "es", "tur": "tr"}
 
+_told: dict[Any, Any] = {}  # warnings that this process has given
+
 
 class Toxicity(Filter, name="toxicity"):
     """Score how toxic documents are, and drop them or redact the toxic parts.
@@ -117,10 +119,11 @@ class Toxicity(Filter, name="toxicity"):
     def files(self) -> tuple[Path, ...]:
         """The screen and the model; warns when they are not those that `band` was calibrated for."""
         found = (*(screen_files() if self.uses_screen else ()), *self._model_files())
-        if self.band is not None:
+        if self.band is not None and (self.band.screen or self.band.model):
             reasons = self.void_reasons()
             if reasons:
-                warnings.warn(f"the bound of toxicity's band is void: {'; '.join(reasons)}", stacklevel=2)
+                message = f"the bound of its band is void: {'; '.join(reasons)}"
+                warnings.warn_explicit(message, UserWarning, "toxicity", 1, registry=_told)
         return found
 
     def reads(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,21 @@ def test_a_worker_hears_of_each_pass_so_that_a_slow_model_is_not_taken_for_one_t
     load(checkpoints["original"]).scores(LINES)
 
     assert Pipe.sent == [b"dscores toxicity"] * (1 + len(LINES))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nothing_is_asked_of_the_network(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> object:
+        pytest.fail("it asked the network")
+
+    file = make_checkpoint(layout, tmp_path / layout, seed=1)
+    folder = make_folder(tmp_path / "hub", ["a", "b"], pickled=True)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert load(file).scores(LINES).shape[0] == transformer.load(folder).scores(LINES).shape[0] == len(LINES)
 
 
 def test_no_texts_have_no_scores(checkpoints: dict[str, Path]) -> None:

@@ -15,6 +15,7 @@ from stand_in_screen import SEEN, install
 from tiny_models import make_checkpoint, make_folder
 
 from curate.cascade import Band
+from curate.detoxify import find_files
 from curate.errors import PipelineError, UsageError
 from curate.filters import Toxicity, toxicity
 from curate.ledger import edit_text
@@ -334,6 +335,8 @@ def test_a_band_made_for_another_model_is_void(checkpoint: Path, tmp_path: Path)
     changed = filter.model_copy(update={"band": band, "model": other})
     with pytest.warns(UserWarning, match="void: the model has changed"):
         changed.files()
+    unmarked = filter.model_copy(update={"band": Band(ask_above=0.1)})
+    assert unmarked.files() == (*toxicity.screen_files(), *find_files(checkpoint))  # nothing was promised: no warning
     assert "void" in str(changed.tables(changed.score(docs(GOOD)).lazy())["toxicity_models"]["bound"][0])
 
 
