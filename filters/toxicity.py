@@ -245,8 +245,8 @@ class Toxicity(Filter, name="toxicity"):
             return None
         try:
             reasons = self.void_reasons()
-        except UsageError as error:  # a report may be made where the models are not
-            reasons = [error.message]
+        except (UsageError, OSError) as error:  # a report may be made where the models are not
+            reasons = [str(error).splitlines()[0]]
         return f"void: {'; '.join(reasons)}" if reasons else "as calibrated"
 
     def _model_files(self) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ from curate.kernels.fasttext import (
     NO_GRAMS,
     SOFTMAX,
     Floats,
+    Ints,
     Model,
     Weights,
     add_rows,
@@ -40,7 +41,9 @@ def label_scores(model: Model, given: Texts) -> tuple[NDArray[np.float64], NDArr
     With one-vs-all models each label has a probability of its own; else a text's sum up to 1.
     """
     weights = model.weights
-    vectors, known = vectors_kernel(given.data, given.offsets, weights)
+    sums, counts = embed(model, given.data, given.offsets)
+    known = counts > 0
+    vectors = sums / np.maximum(counts, 1).astype(np.float32)[:, None]
     # not BLAS: its sums depend on how many texts there are
     products = np.einsum("td,ld->tl", vectors, weights.output, optimize=False).astype(np.float64)
     if weights.loss == HIERARCHICAL:
@@ -62,14 +65,19 @@ def leaf_chances(products: NDArray[np.float64], weights: Weights) -> NDArray[np.
     return chances[:, :leaves]
 
 
+def embed(model: Model, data: Bytes, offsets: Offsets) -> tuple[Floats, Ints]:
+    """The sum of the rows that the model has for the words of each text, and how many rows these are."""
+    return embed_kernel(data, offsets, model.weights)
+
+
 @kernel
-def vectors_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Floats, NDArray[np.bool_]]:
-    """The mean row of each text, and whether it has any; the order of additions is that of `predict_kernel`."""
+def embed_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Floats, Ints]:
+    """The sum of the rows of each text's words, and their number; additions are in the order of `predict_kernel`."""
     texts = len(offsets) - 1
     rows = weights.rows
     dim = rows.shape[1]
-    vectors = np.zeros((texts, dim), np.float32)
-    known = np.zeros(texts, np.bool_)
+    totals = np.zeros((texts, dim), np.float32)
+    counts = np.zeros(texts, np.int32)
     runs = weights.word_grams > 1 and weights.grams != NO_GRAMS
     cached = cache_size(offsets[texts] - offsets[0])  # words met before in this batch, by hash: where, and their sums
     cached_at = np.full(cached, -1, np.int64)
@@ -116,22 +124,19 @@ def vectors_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Flo
                     cached_length[slot] = length
                     cached_rows[slot] = added
             for place in range(dim):
-                vectors[text, place] += sums[slot, place]
+                totals[text, place] += sums[slot, place]
             found += added
             if runs:
                 added, open_chains = rows_of_runs(hashed, chains, open_chains, wanted, weights)
-                add_rows(vectors, text, rows, wanted, added)
+                add_rows(totals, text, rows, wanted, added)
                 found += added
         if weights.end_of_line >= 0:
             wanted[0] = weights.end_of_line
-            add_rows(vectors, text, rows, wanted, 1)
+            add_rows(totals, text, rows, wanted, 1)
             found += 1
         if runs:
             added, open_chains = rows_of_runs(END_OF_LINE_HASH, chains, open_chains, wanted, weights)
-            add_rows(vectors, text, rows, wanted, added)
+            add_rows(totals, text, rows, wanted, added)
             found += added
-        if found > 0:
-            known[text] = True
-            for place in range(dim):
-                vectors[text, place] /= found
-    return vectors, known
+        counts[text] = found
+    return totals, counts
