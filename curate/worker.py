@@ -18,12 +18,24 @@ from typing import Any
 from curate.errors import StoppedError
 
 _pipe: Connection | None = None
+_doing = ""
 
 
 def doing(what: str) -> None:
     """Tell the parent what this process is doing now; nothing happens outside a worker."""
+    global _doing
+    _doing = what
     if _pipe is not None:
         _pipe.send_bytes(b"d" + what.encode())
+
+
+def still_doing() -> None:
+    """Tell the parent that the same is going on and making progress: its clock (`limits.seconds`) starts again.
+
+    For models that take hours over a batch: they say so after each pass, so that only one that hangs runs out of time.
+    """
+    if _doing:
+        doing(_doing)
 
 
 def serve(pipe: Connection) -> None:

@@ -76,7 +76,8 @@ def test_every_setting_of_a_pipeline_is_in_the_guide() -> None:
 
 def test_pages_make_no_claims_that_nobody_can_keep() -> None:
     for page in PAGES:
-        words = re.findall(r"\b(fair|unbiased|compliant|bias-free|guaranteed)\b", (ROOT / page).read_text("utf-8"))
+        text = (ROOT / page).read_text("utf-8").replace("detoxify-unbiased", "")  # the name of a model, not a claim
+        words = re.findall(r"\b(fair|unbiased|compliant|bias-free|guaranteed)\b", text)
         assert not words, page
 
 

@@ -193,7 +193,9 @@ def test_every_option_has_a_description(cls: type[Filter]) -> None:
     assert not [option["name"] for option in about["options"] if not option["description"]]
 
 
-@pytest.mark.parametrize("cls", BUILT_IN, ids=lambda cls: cls.label)
+@pytest.mark.parametrize(  # the columns and rules of `classifier` are its model's labels: its own tests look at them
+    "cls", [cls for cls in BUILT_IN if cls.label != "classifier"], ids=lambda cls: cls.label
+)
 def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_path: Path) -> None:
     (tmp_path / "list").write_text("example.org\n")
     by_hand: dict[str, list[dict[str, Any]]] = {  # what nobody can guess
