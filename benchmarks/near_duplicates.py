@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import engine
 import near_peers
+import near_signatures
 import near_tables
 import near_truth
 import processes
@@ -62,7 +63,9 @@ def main() -> None:
         if "recall" in options.part:
             found["recall"] = [row for letters in (False, True) for row in recall(options.pairs, letters)]
         if "peers" in options.part:
-            found |= peers(data, folder, usable, options)
+            for more in peers(data, folder, usable, options):
+                found |= more
+                (folder / "figures.json").write_text(json.dumps(found))  # what a run that is broken off leaves
     print(json.dumps(found, indent=2) if options.json else near_tables.markdown(found))
 
 
@@ -97,7 +100,7 @@ def interpreters(options: argparse.Namespace) -> dict[str, tuple[Path, Row]]:
         pythons = [options.curate_python] if name == "curate" else [*options.peers_python, Path(sys.executable)]
         for python in pythons:
             command = [str(python), near_peers.__file__, "version", name]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment(1))
+            done = subprocess.run(command, capture_output=True, text=True, env=environment(1, name))
             state: Row = json.loads(done.stdout) if done.returncode == 0 else {"error": done.stderr.strip()[-300:]}
             found[name] = python, state
             if "version" in state:
@@ -105,8 +108,8 @@ def interpreters(options: argparse.Namespace) -> dict[str, tuple[Path, Row]]:
     return found
 
 
-def environment(workers: int) -> dict[str, str]:
-    """The environment of a tool's process: so many threads, and no network."""
+def environment(workers: int, tool: str) -> dict[str, str]:
+    """The environment of a tool's process: so many threads, no network, this repository for curate alone."""
     names = (*engine.THREAD_VARIABLES, "RAYON_NUM_THREADS")
     offline = {
         "HF_HUB_OFFLINE": "1",
@@ -114,7 +117,8 @@ def environment(workers: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    return os.environ | dict.fromkeys(names, str(workers)) | offline
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or tool == "curate"}
+    return inherited | dict.fromkeys(names, str(workers)) | offline
 
 
 # --- signatures -------------------------------------------------------------------------------------------------------
@@ -129,11 +133,11 @@ def signatures(data: Path, folder: Path, usable: dict[str, Path], repeat: int) -
     texts = pl.read_parquet(data / "*.parquet", columns=["id", "text"])
     texts.sample(min(SIGNATURE_DOCUMENTS, texts.height), seed=1).write_parquet(source / "texts.parquet")
     rows: list[Row] = []
-    for name in near_peers.SIGNATURES:
+    for name in near_signatures.SIGNATURES:
         if name not in usable:
             continue
-        command = [str(usable[name]), near_peers.__file__, "signatures", name, str(source), str(repeat)]
-        done = processes.run(command, environment(1), folder / "log", cores=1)
+        command = [str(usable[name]), near_signatures.__file__, name, str(source), str(repeat)]
+        done = processes.run(command, environment(1, name), folder / "log", cores=1)
         rows += json.loads(done.output) if done.code == 0 else [{"case": name, "error": done.log[-300:]}]
     return rows
 
@@ -144,6 +148,7 @@ def signatures(data: Path, folder: Path, usable: dict[str, Path], repeat: int) -
 def recall(pairs: int, letters: bool) -> Iterator[Row]:
     """The share of planted pairs that curate finds, by bin of similarity."""
     import polars as pl
+
     from curate.filters import NearDuplicates
     from curate.testing import decide
 
@@ -173,14 +178,15 @@ def recall(pairs: int, letters: bool) -> Iterator[Row]:
 # --- whole jobs -------------------------------------------------------------------------------------------------------
 
 
-def peers(data: Path, folder: Path, usable: dict[str, Path], options: argparse.Namespace) -> Row:
-    """Time, memory and result of every case."""
+def peers(data: Path, folder: Path, usable: dict[str, Path], options: argparse.Namespace) -> Iterator[Row]:
+    """Time, memory and result of every case so far, after each run."""
     sizes = corpora(data, folder, options.sizes, options.planted)
     truth = near_truth.truth(folder / "corpus-1x")
     truth.pairs.write_parquet(folder / "pairs.parquet")
     cases = list(every_case(usable, options.workers))
     runs: dict[Case, dict[int, list[Row]]] = {case: {} for case in cases}
     results: list[Row] = []
+    about = {"corpus": sizes, "pairs": truth.pairs.height, "planted_per_bin": options.planted}
     for size in options.sizes:
         for repeat in range(options.repeat):
             for case in cases if repeat % 2 == 0 else cases[::-1]:  # turns, so that a busy minute hits no tool alone
@@ -188,15 +194,14 @@ def peers(data: Path, folder: Path, usable: dict[str, Path], options: argparse.N
                 if size > options.sizes[0] and (not first or first[0]["wall"] > options.most_seconds):
                     continue
                 done = one_run(case, usable[case.tool], folder, size)
-                if "error" not in done and size == options.sizes[0] and case.workers == min(options.workers):
-                    if repeat == 0:
-                        results.append(result_of(case, truth, folder))
+                if "error" not in done and (size, repeat, case.workers) == (options.sizes[0], 0, options.workers[0]):
+                    results.append(result_of(case, truth, folder))
                 runs[case].setdefault(size, []).append(done)
                 print(f"{case}, {size}x: {done.get('error') or round(done['wall'], 2)}", file=sys.stderr)
                 if "error" in done:
                     break_off(runs, case, done)
-    pairs = {"corpus": sizes, "pairs": truth.pairs.height, "planted_per_bin": options.planted}
-    return {"data": pairs, "cases": [summary(case, runs[case], sizes) for case in cases], "results": results}
+                summaries = [summary(case, own, sizes) for case, own in runs.items() if own]
+                yield {"data": about, "cases": summaries, "results": results}
 
 
 def every_case(usable: dict[str, Path], workers: Sequence[int]) -> Iterator[Case]:
@@ -239,17 +244,15 @@ def one_run(case: Case, python: Path, folder: Path, size: int) -> Row:
         "XDG_CACHE_HOME": str(output / "home"),
         "HF_HOME": str(output / "home" / "hf"),
     }
-    # curate's compiled kernels belong to its installation, as a tool's machine code does; the first run writes them
     done = processes.run(
         [*command, str(case.workers)],
-        environment(case.workers) | home,
+        environment(case.workers, case.tool) | home,
         folder / "log",
         cores=case.workers,
     )
     if done.code != 0:
         return {"error": done.log.strip()[-500:] or f"ended with {done.code}"}
-    own = json.loads(done.output.strip().splitlines()[-1])
-    return {"wall": done.wall, "cpu": done.cpu, "peak_bytes": max(done.peak_bytes, own["peak_bytes"])}
+    return {"wall": done.wall, "cpu": done.cpu, "peak_bytes": done.peak_bytes}
 
 
 def break_off(runs: dict[Case, dict[int, list[Row]]], case: Case, failed: Row) -> None:

@@ -2,7 +2,6 @@
 
     python near_peers.py version NAME                      its version, or the error of its import
     python near_peers.py run NAME SETTING SOURCE OUTPUT N  one run with N processes or threads
-    python near_peers.py signatures NAME SOURCE REPEAT     signatures alone, on one core
 
 `near_duplicates.py` starts it with an interpreter in which the tool is installed; nothing of curate is needed there.
 SETTING is `own` (the defaults of the tool, or of its documented example where it has none) or `same` (word 5-grams of
@@ -14,10 +13,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,16 +50,12 @@ class Peer(NamedTuple):
 
 
 def main(task: str, name: str, *rest: str) -> None:
-    """Do one task for one tool and print one JSON object."""
+    """Do one task for one tool."""
     if task == "version":
         print(json.dumps(version(PEERS[name].package)))
-    elif task == "run":
+    else:
         setting, source, output, workers = rest
         PEERS[name].run(Job(Path(source), Path(output), int(workers), setting == "same"))
-        print(json.dumps({"peak_bytes": peak_bytes()}))
-    else:
-        source, repeat = rest
-        print(json.dumps(list(signature_rates(name, Path(source), int(repeat)))))
 
 
 def version(package: str) -> dict[str, str]:
@@ -71,13 +64,6 @@ def version(package: str) -> dict[str, str]:
         return {"version": importlib.metadata.version(package)}
     except importlib.metadata.PackageNotFoundError as error:
         return {"error": f"not installed: {error}"}
-
-
-def peak_bytes() -> int:
-    """VmHWM of this process."""
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
 
 
 # --- what the libraries need around them ------------------------------------------------------------------------------
@@ -203,6 +189,7 @@ def run_daft(job: Job) -> None:
     import daft
     import numpy as np
     from daft import col
+    from daft.functions import chunk
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -215,7 +202,7 @@ def run_daft(job: Job) -> None:
     documents = daft.read_parquet(f"{job.source}/*.parquet").select("id", "text")
     normal = col("text").normalize(remove_punct=True, lowercase=True, nfd_unicode=not job.same, white_space=True)
     hashes = normal.minhash(num_hashes=bands * rows, ngram_size=NGRAM, seed=42, hash_function="xxhash")
-    cut = documents.select("id", bands=hashes.list_chunk(rows)).with_column("band", numbers(col("bands")))
+    cut = documents.select("id", bands=chunk(hashes, rows)).with_column("band", numbers(col("bands")))
     groups = cut.explode("bands", "band").groupby("band", "bands").agg(col("id").list_agg().alias("ids"))
     groups = groups.where(col("ids").list_count() > 1).select("ids").collect()
     found = groups.to_pydict()["ids"]
@@ -322,7 +309,7 @@ def run_dedup_rs(job: Job) -> None:
     bands.batch_embed_shard(texts, numbers)
     cluster = np.asarray(bands.cluster().batch_find(numbers))
     _, first = np.unique(cluster, return_index=True)
-    write(table, np.isin(numbers, first), job.output)
+    write(table, np.isin(numbers, first).tolist(), job.output)
 
 
 PEERS = {
@@ -374,130 +361,6 @@ PEERS = {
     "dedup-rs": Peer(
         "dedup-rs", run_dedup_rs, "threshold .7, word 5-grams, 250 permutations", "threshold .8, texts of any length"
     ),
-}
-
-
-# --- signatures alone -------------------------------------------------------------------------------------------------
-
-Make = Callable[[Any], Any]
-
-
-def signature_rates(name: str, source: Path, repeat: int) -> Iterator[dict[str, Any]]:
-    """MB/s of 128 permutations of word 5-grams of all texts in a folder, from texts and from shingles."""
-    texts = read(source)["text"].combine_chunks()
-    mb = sum(len(text.encode()) for text in texts.to_pylist()) / 1e6
-    for start, prepare, make in SIGNATURES[name]():
-        given = prepare(texts)
-        make(prepare(texts[:10]))  # loads kernels and tables
-        cpu, wall = zip(*(timed(make, given) for _ in range(repeat)), strict=True)
-        yield {
-            "case": f"{name}, {start} to signature",
-            "mb": mb,
-            "mb_per_second": mb / statistics.median(wall),
-            "mb_per_cpu_second": mb / statistics.median(cpu),
-        }
-
-
-def timed(make: Make, given: Any) -> tuple[float, float]:
-    """Processor time and wall time of one call."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    make(given)
-    return time.process_time() - cpu, time.perf_counter() - wall
-
-
-def strings(texts: Any) -> list[str]:
-    """Python strings of an Arrow array."""
-    return list(texts.to_pylist())
-
-
-def cut(texts: Any) -> list[list[str]]:
-    """The shingles of every text."""
-    return [word_shingles(text) for text in strings(texts)]
-
-
-def curate_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """curate's kernel reads the column of texts."""
-    import polars as pl
-    from curate.kernels.minhash import signatures
-
-    yield "text", pl.Series, lambda texts: signatures(texts, PERMUTATIONS, ngram=NGRAM)
-
-
-def daft_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """Daft's expression; it takes what spaces separate, so that the text is normalised before, by Daft too."""
-    import daft
-    from daft import col
-
-    def make(frame: Any, normal: Any) -> Any:
-        return frame.select(normal.minhash(num_hashes=PERMUTATIONS, ngram_size=NGRAM, hash_function="xxhash")).collect()
-
-    def frame(texts: Any) -> Any:
-        return daft.from_pydict({"text": texts}).collect()
-
-    normal = col("text").normalize(remove_punct=True, lowercase=True, white_space=True)
-    yield "text", frame, lambda texts: make(texts, normal)
-    yield (
-        "normalised text",
-        lambda texts: frame(texts).select(text=normal).collect(),
-        lambda texts: make(texts, col("text")),
-    )
-
-
-def datasketch_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """datasketch in bulk, with its own hash function and its default scheme."""
-    from datasketch import MinHash
-
-    def make(shingles: list[list[str]]) -> None:
-        encoded = ([shingle.encode() for shingle in each] for each in shingles)
-        for one in MinHash.generator(encoded, num_perm=PERMUTATIONS):
-            one.digest()
-
-    yield "text", strings, lambda texts: make([word_shingles(text) for text in texts])
-    yield "shingles", cut, make
-
-
-def rensa_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """rensa's R-MinHash of full sets, its batch call."""
-    from rensa import RMinHash
-
-    def make(shingles: list[list[str]]) -> None:
-        RMinHash.digest_matrix_from_token_sets(shingles, num_perm=PERMUTATIONS, seed=1)
-
-    yield "text", strings, lambda texts: make([word_shingles(text) for text in texts])
-    yield "shingles", cut, make
-
-
-def rensa_rho_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """rensa's rho sketch, which samples places of the text."""
-    from rensa import RMinHash
-
-    def make(shingles: list[list[str]]) -> None:
-        RMinHash.digest_matrix_from_token_sets_rho(shingles, num_perm=PERMUTATIONS, seed=1, probes=4)
-
-    yield "text", strings, lambda texts: make([word_shingles(text) for text in texts])
-    yield "shingles", cut, make
-
-
-def fastsketch_signatures() -> Iterator[tuple[str, Make, Make]]:
-    """FastSketchLSH's batch call."""
-    from FastSketchLSH import FastSimilaritySketch
-
-    sketch = FastSimilaritySketch(size=PERMUTATIONS, seed=42)
-
-    def make(shingles: list[list[str]]) -> None:
-        sketch.batch(shingles, num_threads=1)
-
-    yield "text", strings, lambda texts: make([word_shingles(text) for text in texts])
-    yield "shingles", cut, make
-
-
-SIGNATURES: dict[str, Callable[[], Iterator[tuple[str, Make, Make]]]] = {
-    "curate": curate_signatures,
-    "Daft": daft_signatures,
-    "datasketch": datasketch_signatures,
-    "rensa": rensa_signatures,
-    "rensa rho": rensa_rho_signatures,
-    "FastSketchLSH": fastsketch_signatures,
 }
 
 

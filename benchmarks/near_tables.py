@@ -1,8 +1,15 @@
-"""The figures of near_duplicates.py as Markdown tables, one for each question."""
+"""The figures of near_duplicates.py as Markdown tables, one for each question.
+
+python benchmarks/near_tables.py here.json    the tables of what --json printed earlier
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from near_peers import PEERS
@@ -10,6 +17,7 @@ from near_truth import BINS, STEP, THRESHOLD
 
 Row = dict[str, Any]
 NONE = "-"
+NAMES = {"own": "own settings", "same": "same task"}
 
 
 def markdown(found: Row) -> str:
@@ -114,32 +122,33 @@ def quality(found: Row) -> Iterator[str]:
     yield from table(titles, rows, left=2)
 
 
-def bins(found: Row, kind: str, title: str) -> Iterator[str]:
-    """The share of pairs found by bin of similarity, a column for each tool and setting."""
-    results = found["results"]
-    if not results:
-        return
-    names = [f"{row['tool']}, {row['setting']}" if PEERS[row["tool"]].same else row["tool"] for row in results]
+def of_setting(found: Row, setting: str) -> tuple[list[Row], list[str]]:
+    """The results of one setting and the names of their tools; a tool with one setting belongs to both."""
+    rows = [row for row in found["results"] if row["setting"] == setting or not PEERS[row["tool"]].same]
+    return rows, [row["tool"] for row in rows]
+
+
+def bins(found: Row, kind: str, setting: str, title: str) -> Iterator[str]:
+    """The share of pairs found by bin of similarity, a column for each tool."""
+    results, names = of_setting(found, setting)
     rows = []
     for place in range(len(BINS) + 1):
-        pairs = get(results[0][kind]["bins"], place, [0, 0])[0]
+        pairs = get(results[0][kind]["bins"], place, [0, 0])[0] if results else 0
         if pairs:
             shares = [part(get(row[kind]["bins"], place, [0, 0])[1], pairs) for row in results]
             rows.append([label(place), f"{pairs:,}", *shares])
-    yield from table([title, "pairs", *names], rows)
+    yield from table([f"{title}, {NAMES[setting]}", "pairs", *names], rows)
 
 
-def twins(found: Row) -> Iterator[str]:
+def twins(found: Row, setting: str) -> Iterator[str]:
     """Removed real documents by their similarity to the nearest document that stays."""
-    results = found["results"]
-    names = [f"{row['tool']}, {row['setting']}" if PEERS[row["tool"]].same else row["tool"] for row in results]
-    rows = []
+    results, names = of_setting(found, setting)
+    rows = [["below .50", *(f"{row['justified']['below_half']:,}" for row in results)]]
     for place in range(len(BINS) + 1):
         counts = [get(row["justified"]["bins"], place, 0) for row in results]
         if any(counts):
             rows.append([label(place), *(f"{count:,}" for count in counts)])
-    rows.insert(0, ["below .50", *(f"{row['justified']['below_half']:,}" for row in results)])
-    yield from table(["removed documents by similarity of the nearest that stays", *names], rows)
+    yield from table([f"removed, by the nearest that stays, {NAMES[setting]}", *names], rows)
 
 
 def get(values: dict[Any, Any], place: int, default: Any) -> Any:
@@ -159,7 +168,7 @@ def between(low: float) -> str:
 
 def part(count: int, of: int) -> str:
     """A share, or a dash of nothing."""
-    return f"{count / of:.3f}" if of else NONE
+    return f"{count / of:.3f}".removeprefix("0") if of else NONE
 
 
 def number(value: float | None) -> str:
@@ -172,13 +181,17 @@ def one_line(text: str) -> str:
     return text.strip().splitlines()[-1].replace("|", "/")[:120]
 
 
-TABLES = (
+TABLES: list[tuple[str, Callable[[Row], Iterator[str]]]] = [
     ("tools", tools),
     ("signatures", signatures),
     ("recall", recall),
     ("cases", speed),
     ("results", quality),
-    ("results", lambda found: bins(found, "planted", "planted pairs, with spaces")),
-    ("results", lambda found: bins(found, "web", "real pairs, with spaces")),
-    ("results", twins),
-)
+    *(("results", partial(bins, kind="planted", setting=name, title="planted pairs found")) for name in NAMES),
+    *(("results", partial(bins, kind="web", setting=name, title="real pairs found")) for name in NAMES),
+    *(("results", partial(twins, setting=name)) for name in NAMES),
+]
+
+
+if __name__ == "__main__":
+    print(markdown(json.loads(Path(sys.argv[1]).read_text())))

@@ -39,7 +39,7 @@ Flags = NDArray[np.bool_]
 
 
 class Truth(NamedTuple):
-    """All similar pairs of a corpus (rows a < b, jaccard), and of each document: id, planted, unspaced, words or not."""
+    """All similar pairs of a corpus (rows a < b, jaccard), and each document: id, planted, unspaced, words or not."""
 
     documents: pl.DataFrame
     pairs: pl.DataFrame
@@ -171,18 +171,20 @@ def counted(found: csr_array, lengths: NDArray[Any], one: NDArray[Any], other: N
 def judge(truth: Truth, kept_ids: pl.Series, marks_all: bool) -> Row:
     """What was found and what was removed, against the exact pairs.
 
-    A pair counts as found when not both of its documents are kept. Planted pairs stand alone, so that this is the
-    share that the tool matched; a real document may also have been removed for the sake of a third one. A removed
-    document is as justified as it is similar to one that stays (`marks_all`: to any other, since all were marked).
+    A pair counts as found when not both of its documents are kept; a planted pair stands alone, so that exactly one of
+    the two must be gone (both gone: merged with other texts). A real document may have been removed for the sake of a
+    third one. A removed document is as justified as it is similar to one that stays. `marks_all`: the tool marks every
+    member of a group, so that both of a pair must be marked, and any other document is a reason.
     """
     documents, pairs = truth
     kept = documents["id"].is_in(kept_ids.implode()).to_numpy()
     one, other = pairs["a"].to_numpy(), pairs["b"].to_numpy()
-    found = ~(kept[one] | kept[other]) if marks_all else ~(kept[one] & kept[other])
+    made = (documents["planted"].gather(pairs["a"]) & documents["planted"].gather(pairs["b"])).to_numpy()
+    found = np.where(made, kept[one] ^ kept[other], ~(kept[one] & kept[other]))
     kinds = pairs.with_columns(
-        found=found,
+        found=~(kept[one] | kept[other]) if marks_all else found,
         bin=bin_of(pairs["jaccard"]),
-        planted=documents["planted"].gather(pairs["a"]) & documents["planted"].gather(pairs["b"]),
+        planted=made,
         unspaced=documents["unspaced"].gather(pairs["a"]) | documents["unspaced"].gather(pairs["b"]),
     )
     return {

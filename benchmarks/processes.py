@@ -16,8 +16,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 class Done(NamedTuple):
     """How a command ended.
 
-    `peak_bytes` is the largest sum of the PSS of all its processes (a shared page counts once) at one look. `cpu` is
-    what they used, waited for or not.
+    `peak_bytes` is the largest sum of the PSS of all its processes (a shared page counts once) at one look, or the
+    largest VmHWM of one of them where that is more. `cpu` is what they used, waited for or not.
     """
 
     code: int
@@ -54,7 +54,8 @@ def run(command: list[str], environment: dict[str, str], log: Path, cores: int) 
             if pid:
                 break
             tree = descendants(process.pid)
-            peak = max(peak, sum(pss(one) for one in tree))
+            peak = max(peak, sum(kilobytes(one, "smaps_rollup", "Pss:") for one in tree))
+            peak = max(peak, *(kilobytes(one, "status", "VmHWM:") for one in tree))
             used |= {one: cpu_seconds(one) for one in tree}
             time.sleep(INTERVAL)
         wall = time.perf_counter() - started
@@ -91,10 +92,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK if fields else 0.0
 
 
-def pss(pid: int) -> int:
-    """Memory of a process in bytes, shared pages divided among those that share them."""
+def kilobytes(pid: int, file: str, name: str) -> int:
+    """One figure of a file in /proc/PID, in bytes; 0 when the process has ended."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
