@@ -38,6 +38,7 @@ PARTS = ("signatures", "recall", "peers")
 SETTINGS = ("own", "same")
 FILES = 4  # of the corpus, so that two workers have the same to do
 SIGNATURE_DOCUMENTS = 8_000
+TINY = 200  # documents of the run that warms up
 BINS = (0.80, 0.82, 0.84, 0.86, 0.88)
 
 
@@ -183,6 +184,8 @@ def peers(data: Path, folder: Path, usable: dict[str, Path], options: argparse.N
     sizes = corpora(data, folder, options.sizes, options.planted)
     truth = near_truth.truth(folder / "corpus-1x")
     truth.pairs.write_parquet(folder / "pairs.parquet")
+    for name in usable:  # loads its files into the page cache, and compiles curate's kernels
+        one_run(Case(name, "own", 1), usable[name], folder, folder / "corpus-tiny")
     cases = list(every_case(usable, options.workers))
     runs: dict[Case, dict[int, list[Row]]] = {case: {} for case in cases}
     results: list[Row] = []
@@ -193,7 +196,7 @@ def peers(data: Path, folder: Path, usable: dict[str, Path], options: argparse.N
                 first = runs[case].get(options.sizes[0], [])
                 if size > options.sizes[0] and (not first or first[0]["wall"] > options.most_seconds):
                     continue
-                done = one_run(case, usable[case.tool], folder, size)
+                done = one_run(case, usable[case.tool], folder, folder / f"corpus-{size}x")
                 if "error" not in done and (size, repeat, case.workers) == (options.sizes[0], 0, options.workers[0]):
                     results.append(result_of(case, truth, folder))
                 runs[case].setdefault(size, []).append(done)
@@ -221,6 +224,9 @@ def corpora(data: Path, folder: Path, sizes: Sequence[int], planted: int) -> Row
     frame = pl.read_parquet(data / "*.parquet", columns=["id", "text"])
     made = near_truth.planted_documents(planted)
     found: Row = {"planted_bytes": int(made["text"].str.len_bytes().sum()), "planted_documents": made.height}
+    tiny = folder / "corpus-tiny"
+    tiny.mkdir(exist_ok=True)
+    frame.head(TINY).write_parquet(tiny / "part-0.parquet")
     for size in sizes:
         copies = [frame, *(engine.changed(frame, copy) for copy in range(1, size)), made]
         whole = pl.concat(copies).sample(fraction=1, shuffle=True, seed=size)
@@ -233,11 +239,10 @@ def corpora(data: Path, folder: Path, sizes: Sequence[int], planted: int) -> Row
     return found
 
 
-def one_run(case: Case, python: Path, folder: Path, size: int) -> Row:
+def one_run(case: Case, python: Path, folder: Path, source: Path) -> Row:
     """One run in a fresh process, folder and home, with its wall time, processor time and peak memory."""
     output = processes.fresh(folder / "run")
     (output / "home").mkdir()
-    source = folder / f"corpus-{size}x"
     command = [str(python), near_peers.__file__, "run", case.tool, case.setting, str(source), str(output)]
     home = {
         "HOME": str(output / "home"),
