@@ -189,7 +189,7 @@ def run_daft(job: Job) -> None:
     import daft
     import numpy as np
     from daft import col
-    from daft.functions import chunk
+    from daft.functions import chunk, length
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -204,7 +204,7 @@ def run_daft(job: Job) -> None:
     hashes = normal.minhash(num_hashes=bands * rows, ngram_size=NGRAM, seed=42, hash_function="xxhash")
     cut = documents.select("id", bands=chunk(hashes, rows)).with_column("band", numbers(col("bands")))
     groups = cut.explode("bands", "band").groupby("band", "bands").agg(col("id").list_agg().alias("ids"))
-    groups = groups.where(col("ids").list_count() > 1).select("ids").collect()
+    groups = groups.where(length(col("ids")) > 1).select("ids").collect()
     found = groups.to_pydict()["ids"]
     ids = list(dict.fromkeys(one for group in found for one in group))
     number = {one: place for place, one in enumerate(ids)}
