@@ -110,14 +110,11 @@ def interpreters(options: argparse.Namespace) -> dict[str, tuple[Path, Row]]:
 
 
 def environment(workers: int, tool: str) -> dict[str, str]:
-    """The environment of a tool's process: so many threads, no network, this repository for curate alone."""
+    """The environment of a tool's process: so many threads, no network, no installs, this repository for curate alone."""
     names = (*engine.THREAD_VARIABLES, "RAYON_NUM_THREADS")
-    offline = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "DO_NOT_TRACK": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    offline = dict.fromkeys(
+        ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "PIP_NO_INDEX", "UV_OFFLINE", "DO_NOT_TRACK"), "1"
+    )
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or tool == "curate"}
     return inherited | dict.fromkeys(names, str(workers)) | offline
 
