@@ -110,7 +110,7 @@ def interpreters(options: argparse.Namespace) -> dict[str, tuple[Path, Row]]:
 
 
 def environment(workers: int, tool: str) -> dict[str, str]:
-    """The environment of a tool's process: so many threads, no network, no installs, this repository for curate alone."""
+    """The environment of a tool's process: its threads, no network, no installs, this repository for curate alone."""
     names = (*engine.THREAD_VARIABLES, "RAYON_NUM_THREADS")
     offline = dict.fromkeys(
         ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "PIP_NO_INDEX", "UV_OFFLINE", "DO_NOT_TRACK"), "1"
