@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-INTERVAL = 0.25  # seconds between two looks at the memory; a shorter peak of several processes together is missed
+INTERVAL = 0.5  # seconds between two looks at the memory; a shorter peak of several processes together is missed
 TICK = os.sysconf("SC_CLK_TCK")
 
 
