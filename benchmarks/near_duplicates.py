@@ -88,6 +88,9 @@ def parsed() -> argparse.Namespace:
     add("--json", action="store_true", help="one JSON object on stdout")
     add("--work", type=Path, help="folder for corpora, runs and the exact pairs (default: a temporary one)")
     options = parser.parse_args()
+    for python in (*options.peers_python, options.curate_python):
+        if not python.is_file():
+            parser.error(f"no interpreter at {python}: give the path of an environment's bin/python")
     options.part = options.part or PARTS
     options.tool = options.tool or list(near_peers.PEERS)
     options.sizes = sorted(options.sizes)
