@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 NGRAM = 5
 THRESHOLD = 0.8
 PERMUTATIONS = 128
-BANDS, ROWS = 13, 7  # what curate chooses: the most rows that find .8 with probability .95 within 128 permutations
+BANDS, ROWS = 14, 7  # what curate chooses: the most rows that find .8 with probability .95 within 128 permutations
 WORD = re.compile(r"\w+")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
 import numpy as np
 
 from curate.errors import UsageError
@@ -223,36 +222,3 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     if "drop_above" not in found["band"]:
         cost += f", so that no screen with this bound could ask about fewer than {found['floor']:.1%}"
     yield cost
-
-
-@click.command()
-@click.argument("pipeline")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--input", "inputs", multiple=True, metavar="PATHS", help="Input files; wins over the pipeline's.")
-@click.option("--plugin", "plugins", multiple=True, metavar="FILE", help="A Python file with filters.")
-@click.option("--step", metavar="NAME", help="The toxicity step, where there are several.")
-@click.option("--sample", default=20_000, show_default=True, help="Records to read: the first of each file.")
-@click.option("--windows", default=5_000, show_default=True, help="Windows to score with the slow model at most.")
-@click.option("--miss", default=0.02, show_default=True, help="Share of toxic windows that may go unasked.")
-@click.option("--confidence", default=0.95, show_default=True, help="How sure the bounds are.")
-@click.option("--wrong", type=float, help="Also find drop_above: share of windows above it that may be not toxic.")
-@click.option("--by", metavar="COLUMN", help="Also say what is missed in each group of this column or score.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def calibrate(pipeline: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
-    """Find the band of screen scores in which the slow model has to be asked.
-
-    Scores windows of a sample with the screen and with the model, and prints the band to paste into the pipeline, what
-    it promises and what it costs. It is fidelity to the slow model on text like the sample, not truth.
-    """
-    from curate.console import Progress, Quiet, error_console
-
-    with Quiet() if as_json else Progress(error_console()) as watch:
-        found = calibrate_command(pipeline, overrides, watch=watch, **options)
-    if as_json:
-        import orjson
-
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    else:
-        for line in lines(found):
-            click.echo(line)
-    return 0 if found["paste"] is not None else 1

@@ -348,6 +348,37 @@ def verify(names: tuple[str, ...]) -> int:
     return 0
 
 
+@models.command()
+@pipeline_argument()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@INPUT
+@PLUGIN
+@click.option("--step", metavar="NAME", help="The toxicity step, where there are several.")
+@click.option("--sample", default=20_000, show_default=True, help="Records to read: the first of each file.")
+@click.option("--windows", default=5_000, show_default=True, help="Windows to score with the slow model at most.")
+@click.option("--miss", default=0.02, show_default=True, help="Share of toxic windows that may go unasked.")
+@click.option("--confidence", default=0.95, show_default=True, help="How sure the bounds are.")
+@click.option("--wrong", type=float, help="Also find drop_above: share of windows above it that may be not toxic.")
+@click.option("--by", metavar="COLUMN", help="Also say what is missed in each group of this column or score.")
+@JSON
+def calibrate(pipeline: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Find the band of screen scores in which the slow model has to be asked.
+
+    Scores windows of a sample with the screen and with the model, and prints the band to paste into the pipeline, what
+    it promises and what it costs. It is fidelity to the slow model on text like the sample, not truth.
+    """
+    from curate.calibrate import calibrate_command, lines
+
+    with progress(as_json) as watch:
+        found = calibrate_command(pipeline, overrides, watch=watch, **options)
+    if as_json:
+        emit(found)
+    else:
+        for line in lines(found):
+            click.echo(line)
+    return 0 if found["paste"] is not None else 1
+
+
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 

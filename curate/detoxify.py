@@ -8,12 +8,11 @@ order differs between models. Format and labels: unitaryai/detoxify (Apache-2.0)
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from curate import transformer
+from curate import models, transformer
 from curate.errors import UsageError
 from curate.transformer import Classifier, unreadable
 
@@ -52,21 +51,21 @@ RELEASES: dict[str, Release] = {
 
 
 def locate(model: str | Path) -> Path:
-    """The folder of a model by its name, or the path as it is; UsageError says which file, command and option.
-
-    The merger replaces the body for names by `curate.models.find(model)`.
-    """
+    """The folder of a model by its name, or the path as it is; UsageError says which file, command and option."""
     if str(model) not in RELEASES:
         return Path(model)
-    cache_folder = os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate"
-    folder = Path(cache_folder) / "models" / str(model)
-    if not folder.is_dir():
+    place = models.place(str(model))
+    folder = place.parent if place.suffix in SUFFIXES else place
+    if not place.is_file() and not folder.is_dir():
         release = RELEASES[str(model)]
+        fetch = f"`curate models fetch {model}` gets the checkpoint; " if models.MODELS[str(model)].pinned else ""
         raise UsageError(
             f"the model {model} is not on this machine: it needs {release.file}, and config.json and the tokenizer's "
             f"files of {release.base}",
-            hint=f"curate models fetch {model}; or set `model:` to a folder that holds these files",
+            hint=f"{fetch}put the files into {folder}, or set `model:` to a folder that holds them",
         )
+    if place.is_file():
+        models.find(str(model))  # checks what is pinned
     return folder
 
 

@@ -17,9 +17,9 @@ from stand_in_screen import install
 from tiny_models import make_checkpoint
 
 from curate import cascade
-from curate.calibrate import calibrate as calibrate_cli
 from curate.calibrate import calibrate_command
 from curate.cascade import Band, calibrate, in_band, lower_limit, order_statistic, positives_needed, upper_limit
+from curate.cli import app
 from curate.errors import UsageError
 from curate.filters import Toxicity
 
@@ -242,14 +242,14 @@ def test_calibrate_asks_about_as_many_windows_as_it_may(pipeline: Path) -> None:
 
 
 def test_calibrate_says_what_is_lacking(pipeline: Path) -> None:
-    done = CliRunner().invoke(calibrate_cli, [str(pipeline), "--windows", "300"], standalone_mode=False)
+    done = CliRunner().invoke(app, ["models", "calibrate", str(pipeline), "--windows", "300"], standalone_mode=False)
 
     assert done.return_value == 1
     assert "no band: at least 149 toxic windows are needed" in done.output
 
 
 def test_the_guarantee_is_worded_as_what_it_is(pipeline: Path) -> None:
-    done = CliRunner().invoke(calibrate_cli, [str(pipeline), "--wrong", "0.05"], standalone_mode=False)
+    done = CliRunner().invoke(app, ["models", "calibrate", str(pipeline), "--wrong", "0.05"], standalone_mode=False)
 
     assert done.return_value == 0
     assert "fidelity to the slow model on text like the calibration sample, not truth" in done.output
@@ -259,7 +259,7 @@ def test_the_guarantee_is_worded_as_what_it_is(pipeline: Path) -> None:
 
 
 def test_calibrate_gives_json(pipeline: Path) -> None:
-    done = CliRunner().invoke(calibrate_cli, [str(pipeline), "--json"], standalone_mode=False)
+    done = CliRunner().invoke(app, ["models", "calibrate", str(pipeline), "--json"], standalone_mode=False)
 
     found = json.loads(done.output)
     assert found["needed"] == 149
@@ -274,7 +274,7 @@ def test_calibrate_reads_only_languages_that_are_judged(pipeline: Path) -> None:
 
 
 def test_calibrate_says_what_is_missed_in_each_group(pipeline: Path) -> None:
-    done = CliRunner().invoke(calibrate_cli, [str(pipeline), "--by", "lang"], standalone_mode=False)
+    done = CliRunner().invoke(app, ["models", "calibrate", str(pipeline), "--by", "lang"], standalone_mode=False)
 
     assert "de: 100 toxic windows, 0.0% of them below, with 95% confidence at most 3.0%" in done.output
     assert "en: 100 toxic windows" in done.output
