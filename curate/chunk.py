@@ -241,7 +241,7 @@ class _Walk:
             done.bytes_read += int(sizes.sum())
             done.bytes_kept += int(text_bytes(verdicts.docs).filter(pl.Series(verdicts.alive)).sum())
             if self.notes:
-                seen.append(Batch(batch.records.drop(TEXT).hstack([sizes]), batch.bad))
+                seen.append(Batch(batch.records.select(plan.noted_columns).hstack([sizes]), batch.bad))
             if self.target is None:
                 if self.noted is not None and verdicts.faults:
                     raise _TextNeededError

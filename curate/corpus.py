@@ -27,6 +27,7 @@ from curate.chunk import (
     survivors_name,
 )
 from curate.earlier import content_of
+from curate.errors import UsageError
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, Corpus, CorpusFilter, Partition
 from curate.ledger import apply_edits
@@ -51,7 +52,7 @@ class DiskCorpus(Corpus):
 
     def partitions(self, key: str) -> list[Partition]:
         """Split the sketches by the value of column `key`, all equal values together."""
-        parts = max(1, -(-self.sketch_bytes() // PARTITION_BYTES))
+        parts = max(1, -(-self._sketch_bytes() // PARTITION_BYTES))
         folder = self.scratch / f"by-{key}"
         folder.mkdir(parents=True, exist_ok=True)
         split = functools.partial(_split, self.plan, self.step, key, parts, folder)
@@ -60,6 +61,9 @@ class DiskCorpus(Corpus):
             for part, path in written:
                 paths[part].append(path)
         return [Partition(tuple(some)) for some in paths if some]
+
+    def _sketch_bytes(self) -> int:
+        return sum(_sketch_size(self.plan, self.step, chunk) for chunk in self.plan.chunks)
 
     def map(self, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
         """Apply a function to items through the executor, results in the order of the items."""
@@ -70,9 +74,9 @@ class DiskCorpus(Corpus):
         work = functools.partial(_over_sketches, self.plan, self.step, function)
         return ordered(self.executor, work, list(enumerate(_tasks(self.plan.chunks))))
 
-    def sketch_bytes(self) -> int:
-        """The bytes of the stored sketches."""
-        return sum(_sketch_size(self.plan, self.step, chunk) for chunk in self.plan.chunks)
+    def documents(self) -> int:
+        """At most so many: the records of all chunks."""
+        return sum(chunk.cut.rows for chunk in self.plan.chunks)
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts, as edited so far, of the given (chunk, row) pairs."""
@@ -145,9 +149,11 @@ def other_plan(plan: Plan, path: Path, executor: Executor) -> Plan:
     if manifest is not None:
         found = found.model_copy(update=published_columns(manifest))
         path = path / "dataset" / "data"
+    name = os.path.relpath(path, plan.pipeline.base)
     pipeline = plan.pipeline.model_copy(update={"input": found})
-    surveys = survey_all(plan.root, find_sources([str(path)], path.parent), pipeline, executor)
-    columns = unite(surveys, found.text, id_column(surveys, pipeline))
+    surveys = survey_all(plan.root, find_sources([name], plan.pipeline.base), pipeline, executor)
+    known = all(found.id in survey.columns for _, survey in surveys)  # else ids are made: file#row
+    columns = unite(surveys, found.text, id_column(surveys, pipeline) if known or found.id is None else None)
     chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
     return replace(plan, pipeline=pipeline, columns=columns, chunks=chunks, repeats={})
 
@@ -274,8 +280,19 @@ def _over_texts(
 def _over_documents(plan: Plan, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]) -> T:
     """What a function makes of the documents of some chunks."""
     number, chunks = task
-    batches = (batch.records for chunk in chunks for batch in read_chunk(plan, chunk, want=()))
-    return function(number, (records.select("id", TEXT) for records in batches if records.height))
+    return function(number, (frame for chunk in chunks for frame in _documents(plan, chunk)))
+
+
+def _documents(plan: Plan, chunk: Chunk) -> Frames:
+    """The documents (id, text) of a chunk of another corpus; a record that cannot be read stops the run."""
+    for batch in read_chunk(plan, chunk, want=()):
+        for row, error in batch.bad.select("row", "error").head(1).iter_rows():
+            raise UsageError(
+                f"{chunk.source.file}, record {row}, of an earlier corpus cannot be read: {error}",
+                hint="mend or remove it, or run curate over that corpus first and give its folder or index",
+            )
+        if batch.records.height:
+            yield batch.records.select("id", TEXT)
 
 
 def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:

@@ -9,26 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from curate import store
 from curate.errors import OutputError, UsageError
 from curate.models import file_sha256
 from curate.sources import find_sources
 
-RECORDS = ("index.json", "manifest.json")  # a folder that has one is known by it: it lists what else is there
 MADE_BY = "made-by.json"
 
 
-def content_of(path: Path) -> list[str]:
-    """What tells one content of a file or a folder from another: the sha256 of its record, or of each of its files."""
-    if path.is_file():
-        return [file_sha256(path)]
-    for name in RECORDS:
-        if (path / name).is_file():
-            return [file_sha256(path / name)]
-    found = [file_sha256(source.url) for source in find_sources([str(path)], path.parent)]
+def content_of(path: Path) -> list[Any]:
+    """What tells one content of a path from another: what a folder's record lists, or each file's name and sha256."""
+    if (path / "index.json").is_file():
+        return [file_sha256(path / "index.json")]
+    manifest = store.read_json(path, "manifest.json") if path.is_dir() else None
+    if manifest is not None:
+        return [[part["path"], part["sha256"]] for part in manifest["outputs"] if part["path"].startswith("dataset/")]
+    found = find_sources([path.name], path.parent)
     if not found:
         raise UsageError(f"{str(path)!r} holds no corpus", hint="give files, a run's folder or an index")
-    return found
+    return [[source.file, file_sha256(source.url)] for source in found]
 
 
 def refuse_foreign(folder: Path, root: Path) -> None:
@@ -47,21 +48,36 @@ def refuse_foreign(folder: Path, root: Path) -> None:
 
 @contextmanager
 def publish_folder(folder: Path, root: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; when the block ends well, it is synced and takes the place of `folder`."""
+    """Give an empty folder to fill; when the block ends well, it is synced and takes the place of `folder`.
+
+    What was there before is put aside first and removed last, so that a folder of this name is always whole.
+    """
     refuse_foreign(folder, root)
-    temporary = folder.with_name(f".{folder.name}.unfinished")
+    mark = store.digest(_maker(folder, root))[:8]  # of this run: another may be making the same folder
+    unfinished, before = (folder.with_name(f".{folder.name}.{mark}.{what}") for what in ("unfinished", "before"))
     with store.storage_errors(folder):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        store.write_json(temporary, MADE_BY, _maker(folder, root))
-        shutil.rmtree(temporary / ".curate", ignore_errors=True)  # where write_json keeps what is not whole yet
-        for path in temporary.iterdir():
+        for path in (unfinished, before):
+            shutil.rmtree(path, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        (unfinished / MADE_BY).write_bytes(orjson.dumps(_maker(folder, root)) + b"\n")
+        store.operation(f"sync {folder.name}")
+        for path in unfinished.iterdir():
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        store.sync_folder(unfinished)
+        store.operation(f"rename {folder.name}")
+        if folder.exists():
+            os.replace(folder, before)
+        store.operation(f"publish {folder.name}")
+        os.replace(unfinished, folder)
         store.sync_folder(folder.parent)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """The files of a published folder with their sizes; none when it is not there."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())} if folder.is_dir() else {}
 
 
 def _maker(folder: Path, root: Path) -> dict[str, Any]:

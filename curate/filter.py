@@ -159,8 +159,8 @@ class Corpus(Protocol):
         """
         ...
 
-    def sketch_bytes(self) -> int:
-        """About how many bytes the sketches have."""
+    def documents(self) -> int:
+        """How many documents there are, at most."""
         ...
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -23,8 +23,8 @@ from curate import __version__, store
 from curate.chunk import ChunkDone, give_up_on, ledger_name, load, read_chunk, run_chunk, try_rows
 from curate.console import Quiet
 from curate.corpus import DiskCorpus, decide, kept_rows
-from curate.earlier import publish_folder, refuse_foreign
-from curate.errors import OutputError, StoppedError
+from curate.earlier import files_of, publish_folder, refuse_foreign
+from curate.errors import OutputError, StoppedError, UsageError
 from curate.executors import ATTEMPTS, Executor, Failure
 from curate.filter import CorpusFilter
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
@@ -64,8 +64,7 @@ class Job:
 
     def run(self, update: bool, fresh: bool) -> dict[str, Any]:
         """Compare with what is there, then plan, judge, decide, write; return the manifest."""
-        for folder in self._saves():
-            refuse_foreign(folder, self.root)
+        self._refuse_loops()
         if fresh:
             store.clear(self.root)
         identity = identify(self.pipeline, self.sources, self.sample)
@@ -87,6 +86,29 @@ class Job:
         folders = [filter.saves() for filter in filters if isinstance(filter, CorpusFilter)]
         return [folder for folder in folders if folder is not None and not self.sample]
 
+    def _saved(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the folders that the run has made for later ones are still as it left them."""
+        saved = {one["folder"]: one["files"] for one in manifest.get("saved", [])}
+        return all(saved.get(self._name(folder)) == files_of(folder) for folder in self._saves())
+
+    def _name(self, folder: Path) -> str:
+        return Path(os.path.relpath(folder, self.pipeline.base)).as_posix()
+
+    def _refuse_loops(self) -> None:
+        """Refuse a run that would read what it writes, write over what others wrote, or write one folder twice."""
+        folders = self._saves()
+        for folder in folders:
+            refuse_foreign(folder, self.root)
+            if folders.count(folder) > 1:
+                raise UsageError(f"two steps save into {folder}", hint="give each a folder of its own")
+        for step in self.pipeline.steps:
+            earlier = step.filter.earlier() if isinstance(step.filter, CorpusFilter) else ()
+            if any(path.resolve() == self.root.resolve() for path in earlier):
+                raise UsageError(
+                    f"step {step.name}: the earlier corpora include this run's own output {self.root}",
+                    hint="name the others, or write a pattern that does not match it",
+                )
+
     # what is there already
 
     def _compare(self, identity: dict[str, Any], update: bool) -> dict[str, Any] | None:
@@ -96,7 +118,7 @@ class Job:
         whole: bool = manifest is not None and all(
             store.join(self.root, part["path"]).is_file() for part in manifest["outputs"]
         )
-        whole = whole and all(folder.is_dir() for folder in self._saves())
+        whole = whole and manifest is not None and self._saved(manifest)
         if before is None and manifest is not None:
             before = manifest.get("identity")
         if before is not None and before != identity:
@@ -277,9 +299,9 @@ class Job:
         store.write_json(root, "manifest.json", manifest)
         return manifest
 
-    def _save(self, plan: Plan) -> list[dict[str, str]]:
+    def _save(self, plan: Plan) -> list[dict[str, Any]]:
         """Let steps save what later runs need of this one, in folders of their own."""
-        saved: list[dict[str, str]] = []
+        saved: list[dict[str, Any]] = []
         for number, step in enumerate(plan.corpus_steps):
             assert isinstance(step.filter, CorpusFilter)
             folder = step.filter.saves()
@@ -291,7 +313,7 @@ class Job:
             corpus = DiskCorpus(before, step, self.executor, self.root / ".curate" / "tmp")
             with publish_folder(folder, self.root) as empty:
                 step.filter.save(corpus, kept_rows(plan), empty)
-            saved.append({"step": step.name, "folder": corpus.name(folder)})
+            saved.append({"step": step.name, "folder": self._name(folder), "files": files_of(folder)})
             self.seconds[f"save {step.name}"] = time.perf_counter() - started
         return saved
 

@@ -80,8 +80,9 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-        for number, inner in enumerate(value):
+    elif isinstance(value, list | tuple) and prefix.endswith("steps"):
+        for number, written in enumerate(value):
+            inner = written if isinstance(written, Mapping) else {written: {}}  # a step without options
             name = inner.get("as") or next(iter(inner))
             yield f"{prefix}.{name}", f"step {number + 1}"
             for label, options in inner.items():

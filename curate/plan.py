@@ -25,6 +25,7 @@ from curate.pipeline import Pipeline
 from curate.read import Columns, Cut, Source, Survey, survey
 
 CHUNK_BYTES = 64_000_000
+SURVEY = 2  # what a stored survey holds; 2: ids hashed by hash64
 TEXT = "text"
 
 
@@ -101,6 +102,14 @@ class Plan:
         """Whether the last pass needs no texts, because the step before it is corpus-wide and nothing is edited."""
         last = self.corpus_steps[-1].number if self.corpus_steps else len(self.steps)
         return not any(step.edits or (step.number > last and step.scores) for step in self.steps)
+
+    @functools.cached_property
+    def noted_columns(self) -> list[str]:
+        """The columns of records that a pass without texts reads: those of the ledger and of rules."""
+        read = {f"input.{name}" for step in self.steps for rule in step.rules for name in rule.roots}
+        wanted = {*self.ledger_schema(), *read}
+        inputs = (f"input.{name}" for name in self.columns.types if name not in (self.columns.text, self.columns.id))
+        return ["row", "id", *(name for name in inputs if name in wanted)]
 
     @property
     def text_is_settled(self) -> bool:
@@ -191,7 +200,7 @@ def _survey_options(pipeline: Pipeline) -> tuple[str, str, int, int]:
 
 
 def _survey_name(source: Source, *options: Any) -> str:
-    return f".curate/surveys/{store.digest(source.url, source.size, source.version, options)}"
+    return f".curate/surveys/{store.digest(SURVEY, source.url, source.size, source.version, options)}"
 
 
 def survey_file(root: Path, pipeline: Pipeline, source: Source) -> Survey:

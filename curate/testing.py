@@ -418,9 +418,9 @@ class MemoryCorpus:
         """Apply the function to the sketches of each chunk."""
         return self._map_frames(function, self.sketches.partition_by("chunk", maintain_order=True))
 
-    def sketch_bytes(self) -> int:
-        """The bytes of the sketches in memory."""
-        return int(self.sketches.estimated_size())
+    def documents(self) -> int:
+        """How many documents there are."""
+        return self.docs.height
 
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts of the wanted rows in one batch."""

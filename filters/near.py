@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter
@@ -82,6 +83,11 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
 
     _read_keep = field_validator("keep", mode="before")(read_keep)
 
+    @model_validator(mode="after")
+    def _can_keep_its_promise(self) -> NearDuplicates:
+        self.bands()
+        return self
+
     def bands(self) -> Bands:
         """How signatures are cut, and with `.found(similarity)` the probability that a pair is found."""
         from curate.kernels.minhash import choose_bands
@@ -120,7 +126,8 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         found: list[Path] = []
         for path in self.against:
             matching = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
-            if not matching:
+            first = self.index is not None and fnmatch.fnmatch(str(self.index), str(path))  # nothing but its own index
+            if not matching and not first:
                 raise UsageError(f"`against` names {str(path)!r}, which does not exist")
             found += matching
         own = None if self.index is None else self.index.resolve()

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 Places = NDArray[np.int64]
 
 PART_BYTES = 64_000_000  # of band keys held in memory at once
+EARLIER_TASKS = 64  # at most so many over the parts of earlier corpora
 LEAST_PARTS = 4  # so that workers share the work on a small corpus, too
 BATCH_BYTES = 64_000_000  # of shingle hashes held in memory at once
-MOST_COMPARED = 1_000  # kept documents that a document is compared with in one bucket
+MOST_COMPARED = 1_000  # kept documents, and as many earlier ones, that a document is compared with in one bucket
 ROW_BITS = 32  # a document's number: its chunk, then its row within the chunk
 EARLIER = 1 << 63  # added to the numbers of documents of an earlier corpus: its part, then its row within the part
 HASH_BYTES = {"word": 2, "char": 8}  # of shingle hashes per byte of text, at most about so many
@@ -86,14 +87,14 @@ def decide(corpus: Corpus, work: Work) -> pl.LazyFrame:
 
 def find_buckets(corpus: Corpus, work: Work) -> list[Path]:
     """Files of (key, number) pairs, by key, of the band keys that a document and another one have."""
-    parts = max(LEAST_PARTS, -(-2 * corpus.sketch_bytes() // PART_BYTES))
+    parts = max(LEAST_PARTS, -(-16 * corpus.documents() * work.cut.bands // PART_BYTES))
     paths: list[list[Path]] = [[] for _ in range(parts)]
     for task in corpus.map_sketches(partial(spread, work.folder, parts)):
         for part, path in task:
             paths[part].append(path)
     if work.earlier and any(paths):
         note_keys(work.folder / "bloom.bin", [path for some in paths for path in some])
-        for task in corpus.map(partial(spread_earlier, work, parts), range(len(work.earlier))):
+        for task in corpus.map(partial(spread_earlier, work, parts), in_groups(len(work.earlier), EARLIER_TASKS)):
             for part, path in task:
                 paths[part].append(path)
     found = corpus.map(partial(shared_keys, work.folder), [some for some in enumerate(paths) if some[1]])
@@ -138,25 +139,32 @@ def note_keys(target: Path, paths: Sequence[Path]) -> None:
     table.flush()
 
 
-def spread_earlier(work: Work, parts: int, number: int) -> list[tuple[int, Path]]:
-    """Write the band keys of one part of an earlier corpus that documents of this corpus may have, too."""
+def in_groups(count: int, most: int) -> list[range]:
+    """The numbers below `count` in at most `most` ranges."""
+    size = max(1, -(-count // most))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def spread_earlier(work: Work, parts: int, numbers: range) -> list[tuple[int, Path]]:
+    """Write the band keys of some parts of earlier corpora that documents of this corpus may have, too."""
     from curate.kernels.minhash import band_keys, empty
     from curate.kernels.pairs import bloom_has
 
     table = np.load(work.folder / "bloom.bin", mmap_mode="r")
 
     def pairs() -> Iterator[Numbers]:
-        row = 0
-        for scopes, signed in read_signatures(work.earlier[number].path):
-            keys = band_keys(signed, work.cut) ^ scopes[:, None]
-            numbers = np.arange(row, row + len(keys), dtype=np.uint64) | np.uint64(EARLIER | number << ROW_BITS)
-            row += len(keys)
-            known = ~empty(signed)
-            keys, numbers = keys[known].reshape(-1), np.repeat(numbers[known], work.cut.bands)
-            there = bloom_has(table, keys)
-            yield np.stack([keys[there], numbers[there]], axis=1)
+        for number in numbers:
+            row = 0
+            for scopes, signed in read_signatures(work.earlier[number].path):
+                keys = band_keys(signed, work.cut) ^ scopes[:, None]
+                own = np.arange(row, row + len(keys), dtype=np.uint64) | np.uint64(EARLIER | number << ROW_BITS)
+                row += len(keys)
+                known = ~empty(signed)
+                keys, own = keys[known].reshape(-1), np.repeat(own[known], work.cut.bands)
+                there = bloom_has(table, keys)
+                yield np.stack([keys[there], own[there]], axis=1)
 
-    return write_keys(work.folder, parts, f"earlier-{number:06d}", pairs())
+    return write_keys(work.folder, parts, f"earlier-{numbers.start:06d}", pairs())
 
 
 def shared_keys(folder: Path, part: tuple[int, list[Path]]) -> Path:
@@ -170,13 +178,21 @@ def shared_keys(folder: Path, part: tuple[int, list[Path]]) -> Path:
         pairs = pairs[repeated(pairs[:, 0].copy())]
         keys, numbers = pairs[:, 0].copy(), pairs[:, 1].copy()
         pairs = pairs[shared(keys, numbers, np.argsort(keys), np.uint64(EARLIER))]
-        np.save(target.with_suffix(".npy"), np.unique(pairs[:, 1]))
+        np.save(target.with_suffix(".npy"), distinct(pairs[:, 1]))
         unfinished = target.with_suffix(".part")
         pairs.tofile(unfinished)
         unfinished.rename(target)
     for path in paths:
         path.unlink(missing_ok=True)
     return target
+
+
+def distinct(numbers: Numbers) -> Numbers:
+    """The different numbers, sorted; np.unique hashes them, which takes twenty times as long."""
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def read_pairs(path: Path) -> Numbers:
@@ -209,7 +225,7 @@ def gather_members(corpus: Corpus, work: Work, buckets: Sequence[Path]) -> Membe
     from curate.kernels import pairs as kernels
 
     folder = work.folder
-    numbers = np.unique(np.concatenate([np.load(path.with_suffix(".npy")) for path in buckets]))
+    numbers = distinct(np.concatenate([np.load(path.with_suffix(".npy")) for path in buckets]))
     np.save(folder / "numbers.npy", numbers)
     parents = np.arange(len(numbers))
     for path in buckets:
@@ -256,8 +272,9 @@ def by_part(numbers: Numbers) -> Iterator[tuple[int, Places]]:
     """The rows of each part of earlier corpora that has some of the numbers."""
     part = ((numbers & np.uint64(EARLIER - 1)) >> np.uint64(ROW_BITS)).astype(np.int64)
     rows = (numbers & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
-    for number in np.unique(part).tolist():
-        yield number, rows[part == number]
+    for some in np.split(np.arange(len(part)), np.flatnonzero(np.diff(part)) + 1):
+        if len(some):
+            yield int(part[some[0]]), rows[some]
 
 
 def earlier_ids(work: Work, number: int, rows: Places) -> pl.DataFrame:
@@ -375,9 +392,10 @@ def select_batch(work: Work, batch: Batch) -> Path:
     members = whose[by_priority, 0]
     by_member = np.argsort(members)
     row = by_member[np.searchsorted(members, pairs[:, 1].astype(np.int64), sorter=by_member)]
-    _, bucket = np.unique(pairs[:, 0], return_inverse=True)
+    bucket = np.searchsorted(distinct(pairs[:, 0]), pairs[:, 0])
+    del pairs
     by_row = np.argsort(row, kind="stable")
-    ends = np.searchsorted(row[by_row], np.arange(len(members) + 1))
+    ends = np.append(0, np.cumsum(np.bincount(row, minlength=len(members))))
     known = pl.read_ipc(work.folder / "members.arrow").select(pl.all().gather(members))
     earlier = int(known["earlier"].is_not_null().sum())
     signed = known["earlier"].is_in([part.name for part in work.earlier if not part.content.shingles]).fill_null(False)

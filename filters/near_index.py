@@ -86,7 +86,7 @@ def write_part(path: Path, frames: Iterable[pl.DataFrame], content: Content) -> 
     ]  # fmt: skip
     schema = pa.schema([*fields, ("shingles", pa.large_list(pa.uint64()))] if content.shingles else fields)
     documents = 0
-    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_page_checksum=True) as writer:
         for frame in frames:
             signed = signatures(frame["text"], content.permutations, ngram=content.ngram, unit=content.unit)
             scope = frame["scope"] if "scope" in frame.columns else np.zeros(frame.height, np.uint64)
@@ -106,17 +106,20 @@ def write_part(path: Path, frames: Iterable[pl.DataFrame], content: Content) -> 
 
 def read_signatures(path: Path) -> Iterator[tuple[Numbers, NDArray[np.uint32]]]:
     """The scopes and signatures of a part's documents, row group by row group."""
-    for batch in _groups(path, ["scope", "signature"]):
+    for _, batch in _groups(path, ["scope", "signature"]):
         signed = batch.column(1)
         yield batch.column(0).to_numpy(), signed.flatten().to_numpy().reshape(len(signed), -1)
 
 
 def read_ids(path: Path, rows: NDArray[np.int64]) -> list[str]:
     """The ids of some rows of a part, in ascending order of rows."""
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
-    ids: Any = pq.read_table(path, columns=["id"]).column("id").take(rows)
-    return list(ids.to_pylist())
+    ids: list[str] = []
+    for begin, batch in _groups(path, ["id"], rows):
+        low, high = np.searchsorted(rows, [begin, begin + len(batch)])
+        ids += batch.column(0).take(pa.array(rows[low:high] - begin)).to_pylist()
+    return ids
 
 
 def read_hashes(
@@ -125,23 +128,29 @@ def read_hashes(
     """Of some rows of a part, in ascending order: which, their shingle hashes (or signatures) end to end, offsets."""
     import pyarrow as pa
 
-    begin = 0
-    for batch in _groups(path, ["shingles" if shingles else "signature"]):
+    for begin, batch in _groups(path, ["shingles" if shingles else "signature"], rows):
         low, high = np.searchsorted(rows, [begin, begin + len(batch)])
-        if high > low:
-            lists = batch.column(0).take(pa.array(rows[low:high] - begin))
-            offsets = np.append(0, np.cumsum(lists.value_lengths().to_numpy().astype(np.int64)))
-            yield rows[low:high], lists.flatten().to_numpy().astype(np.uint64, copy=False), offsets
-        begin += len(batch)
+        lists = batch.column(0).take(pa.array(rows[low:high] - begin))
+        offsets = np.append(0, np.cumsum(lists.value_lengths().to_numpy().astype(np.int64)))
+        yield rows[low:high], lists.flatten().to_numpy().astype(np.uint64, copy=False), offsets
 
 
-def _groups(path: Path, columns: list[str]) -> Iterator[Any]:
-    """A part's row groups as record batches."""
+def _groups(path: Path, columns: list[str], rows: NDArray[np.int64] | None = None) -> Iterator[tuple[int, Any]]:
+    """A part's row groups as record batches, each with its first row; only those that hold some of the rows, if given.
+
+    Page checksums are verified. Raises UsageError for a part that is damaged or gone.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    begin = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.metadata.num_row_groups):
-                yield file.read_row_group(group, columns=columns).combine_chunks().to_batches()[0]
-    except OSError as error:
+                end = begin + file.metadata.row_group(group).num_rows
+                wanted = rows is None or np.searchsorted(rows, begin) < np.searchsorted(rows, end)
+                if wanted and end > begin:
+                    yield begin, file.read_row_group(group, columns=columns).combine_chunks().to_batches()[0]
+                begin = end
+    except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be read: {error}", hint="make the index again") from error

@@ -16,6 +16,12 @@ def test_the_longest_passage_and_what_only_one_has() -> None:
     assert found["share"] == 2 * 7 / 18
 
 
+def test_texts_that_repeat_themselves_take_no_long_time() -> None:
+    found = shared_words("a " * 2_000, "a b " * 1_000)
+
+    assert found["share"] == 0.5
+
+
 def test_scripts_without_spaces_are_compared_by_character() -> None:
     found = shared_words(
         "这是一个没有空格的句子这是一个没有空格的句子吗", "这是一个没有空格的句子这是一个没有空格的句子"

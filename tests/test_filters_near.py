@@ -298,6 +298,23 @@ def test_the_largest_clusters_and_a_histogram_of_similarities_are_listed() -> No
     assert tables["similarity"].rows() == [(0.8, 2), (1.0, 1)]
 
 
+def test_a_promise_that_no_bands_can_keep_is_refused() -> None:
+    with pytest.raises(ValidationError, match="raise threshold or lower recall"):
+        NearDuplicates(threshold=0.001)
+
+
+def test_priorities_of_several_kinds_survive_a_change_of_the_run(tmp_path: Path) -> None:
+    docs(text(1), text(1, changed=2), source=["b", "a"]).write_parquet(tmp_path / "in.parquet")
+    for threshold in (0.9, 0.8):
+        options = f"{{threshold: {threshold}, keep: [{{source: [a]}}, longest]}}"
+        steps = f"- length: {{min_words: 1}}\n- near_duplicates: {options}\n- language\n"
+        run = Pipeline.parse(f"input: {{paths: [in.parquet]}}\nsteps:\n{steps}", base=tmp_path).run(
+            output=tmp_path / "out", update=True
+        )
+
+    assert run.ledger.filter(~pl.col("kept")).select("duplicate_of").collect().to_series().to_list() == ["d1"]
+
+
 def test_near_duplicates_are_dropped() -> None:
     frame = pl.DataFrame({"duplicate_of": ["d0", None]})
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from datasketch import MinHash, MinHashLSH
 
-from curate import Pipeline, open_run
-from curate.errors import OutputError, PipelineError, UsageError
+from curate import Pipeline, open_run, store
+from curate.errors import OutputError, PipelineError, StorageError, UsageError
 from curate.filters.near_index import open_index, read_signatures
 from curate.run import Run, run_pipeline
 
@@ -165,6 +165,79 @@ def test_an_index_that_has_changed_is_a_change_of_the_run(folder: Path) -> None:
     found = decided(run(folder, "new", against=["idx"], update=True))
 
     assert (found["new-a"][0], found["new-d"][0]) == ("old-100", None)
+
+
+def test_a_damaged_index_stops_the_run(folder: Path) -> None:
+    run(folder, "old", index="idx")
+    part = folder / "idx" / "part-00000.parquet"
+    data = bytearray(part.read_bytes())
+    at = data.find(b"old-3")
+    data[at + 4 : at + 5] = b"9"
+    part.write_bytes(data)
+
+    with pytest.raises(UsageError, match=r"part-00000.parquet cannot be read"):
+        run(folder, "new", against=["idx"])
+    part.unlink()
+    with pytest.raises(UsageError, match=r"part-00000.parquet cannot be read"):
+        run(folder, "new", against=["idx"], fresh=True)
+
+    run(folder, "old", index="idx")  # its maker makes it again
+    assert decided(run(folder, "new", against=["idx"], fresh=True))["new-a"][0] == "old-3"
+
+
+def test_an_index_is_whole_or_absent_when_its_making_is_cut_short(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(folder, "old", index="idx")
+    whole = (folder / "idx" / "index.json").read_bytes()
+    operation = store.operation
+    for name in ("sync", "rename", "publish"):
+
+        def fail(what: str, name: str = name) -> None:
+            if what == f"{name} idx":
+                raise OSError(5, "injected")
+            operation(what)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "operation", fail)
+            with pytest.raises(StorageError):
+                run(folder, "old", index="idx", fresh=True)
+        assert not (folder / "idx").exists() or (folder / "idx" / "index.json").read_bytes() == whole
+
+        run(folder, "old", index="idx")
+
+        assert (folder / "idx" / "index.json").read_bytes() == whole
+        assert [path.name for path in folder.glob(".idx*")] == []
+
+
+def test_a_record_of_an_earlier_corpus_that_cannot_be_read_stops_the_run(folder: Path) -> None:
+    (folder / "bad.jsonl").write_bytes(b'{"id": "x", "text": "one two three"}\n{"id": "y"\n')
+
+    with pytest.raises(UsageError, match=r"bad.jsonl, record 1, of an earlier corpus cannot be read"):
+        run(folder, "new", against=["bad.jsonl"])
+
+
+def test_ids_that_are_made_for_an_earlier_corpus_do_not_tell_where_it_lies(folder: Path) -> None:
+    pl.DataFrame({"text": [OLD["old-7"]]}).write_parquet(folder / "plain.parquet")
+
+    assert decided(run(folder, "new", against=["plain.parquet"]))["new-d"][0] == "plain.parquet#0"
+
+
+def test_a_run_does_not_read_what_it_writes(folder: Path) -> None:
+    run(folder, "old")
+    run(folder, "new")
+    with pytest.raises(UsageError, match="include this run's own output"):
+        run(folder, "new", against=["clean-*"], update=True)
+    steps = "- near_duplicates: {index: idx}\n- near_duplicates: {index: idx}\n  as: b\n"
+    text = f"input: {{paths: [new.parquet]}}\nsteps:\n{steps}"
+    with pytest.raises(UsageError, match="two steps save into"):
+        Pipeline.parse(text, base=folder).run(output=folder / "two")
+
+
+def test_on_the_first_day_a_pattern_may_match_nothing_but_the_index_to_be_made(folder: Path) -> None:
+    run(folder, "old", index="indexes/1", against=["indexes/*"])
+
+    assert (folder / "indexes" / "1" / "index.json").exists()
 
 
 def test_a_trial_saves_nothing(folder: Path) -> None:

@@ -217,6 +217,17 @@ def test_texts_of_an_earlier_corpus_stay_and_replace_those_that_are_similar() ->
     assert found.similarity.tolist() == [0, 0, 0.75, 0]
 
 
+def test_copies_in_an_earlier_corpus_take_no_place_from_texts_of_this_one() -> None:
+    sets = [{1, 2, 3}] * 5 + [{7, 8, 9}, {7, 8, 9, 10}]
+    lengths = np.array([len(one) for one in sets])
+    starts, signed = np.cumsum(lengths) - lengths, np.zeros(7, np.bool_)
+    hashes = np.array([value for one in sets for value in sorted(one)], np.uint64)
+
+    found = choose(np.arange(8), np.zeros(7, np.int64), 1, starts, lengths, hashes, 5, signed, *affine32(128), 0.6, 2)
+
+    assert found.kept.tolist() == [-1] * 6 + [5]
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=300), st.integers(0, 64))
 def test_hashes_are_sorted_and_repeats_left_out(values: list[int], shift: int) -> None:

@@ -64,14 +64,22 @@ def choose_bands(threshold: float, recall: float) -> Bands:
     """The cheapest bands that find a pair at the threshold with at least this probability.
 
     Cheapest: the most rows (fewest pairs compared in vain), then the fewest bands, that fit into 128 permutations.
-    Permutations are doubled while more than one in ten pairs of half the threshold would be compared.
+    Permutations are doubled while more than one in ten pairs of half the threshold would be compared. Raises ValueError
+    when even MOST_PERMUTATIONS are too few.
     """
     permutations = PERMUTATIONS
     while True:
         found = _most_rows(threshold, with_margin(recall), permutations)
-        if found.found(threshold / 2) <= 0.1 or permutations >= MOST_PERMUTATIONS:
-            return found
+        enough = found.found(threshold) >= with_margin(recall)
+        if (enough and found.found(threshold / 2) <= 0.1) or permutations >= MOST_PERMUTATIONS:
+            break
         permutations *= 2
+    if not enough:
+        raise ValueError(
+            f"{MOST_PERMUTATIONS} permutations find a pair of similarity {threshold:g} with a probability of "
+            f"{found.found(threshold):.3f} at most, recall {recall:g} asks for more: raise threshold or lower recall"
+        )
+    return found
 
 
 def with_margin(recall: float) -> float:

@@ -114,7 +114,8 @@ def choose(
 
     Text i is in the buckets `buckets[ends[i]:ends[i + 1]]`, and is compared with the first `most` texts of each that
     stay. So a bucket of any number of similar texts costs one comparison each. The first `earlier` texts are those of
-    an earlier corpus: they stay. Of a `signed` one only the signature is known, so that its similarity is an estimate.
+    an earlier corpus: they stay, and as many of them beside the others are compared. Of a `signed` one only the
+    signature is known, so that its similarity is an estimate.
     """
     rows = len(starts)
     kept = np.full(rows, -1, np.int64)
@@ -128,6 +129,8 @@ def choose(
     own = np.empty(len(factors), np.uint32)
     nodes = 0
     for row in range(rows):
+        if row == earlier:
+            counts[:] = 0  # from here on texts of this corpus are counted
         own_known = False
         for place in range(ends[row], ends[row + 1] if row >= earlier else ends[row]):
             node = heads[buckets[place]]
