@@ -118,7 +118,7 @@ def processor() -> str:
 # --- corpora ----------------------------------------------------------------------------------------------------------
 
 
-def corpora(data: Path, folder: Path) -> Row:
+def corpora(data: Path, folder: Path, copies: Sequence[int] | None = None) -> Row:
     """Write the corpora: 1x is the data as it is, 4x has three copies of it with fresh ids and changed words."""
     import polars as pl
 
@@ -126,7 +126,7 @@ def corpora(data: Path, folder: Path) -> Row:
     if not files:
         sys.exit(f"no Parquet files in {data}: give --data FOLDER, or set CURATE_SHARED (see data/README.md)")
     sizes: Row = {"folder": data.name, "files": len(files)}
-    for size in SIZES:
+    for size in SIZES if copies is None else copies:
         target = folder / f"corpus-{size}x"
         target.mkdir(exist_ok=True)
         bytes_, records = 0, 0

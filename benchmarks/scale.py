@@ -1,7 +1,8 @@
 """near_duplicates at scale: a synthetic corpus of millions of short documents, deduplicated on all cores.
 
     python benchmarks/scale.py --documents 10000000
-    python benchmarks/scale.py --documents 250000 1000000 4000000        (slopes, and what they mean for a terabyte)
+    python benchmarks/scale.py --documents 1000000 4000000 10000000      (slopes, for docs/scaling.md)
+    python benchmarks/scale.py --copies 1 4 16        (real documents: data/web, and copies of it with changed words)
 
 Documents have 30 to 50 words from a Zipf-distributed vocabulary (about 250 bytes). One in ten is a copy of a document
 that may be anywhere before it, with its last word changed: its similarity is .93 to .96. Time is wall time of the run;
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import engine
 
@@ -39,6 +40,8 @@ def main() -> None:
     """Read the command line, measure each size, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[1_000_000], help="sizes to run, each in turn")
+    parser.add_argument("--copies", type=int, nargs="+", help="run over so many copies of --data instead")
+    parser.add_argument("--data", type=Path, help="folder of Parquet files with id and text")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=Path, help="where to put corpus and runs (about 1.5 kB per document)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -48,7 +51,12 @@ def main() -> None:
         print(json.dumps(run_case(Path(options.case[0]), Path(options.case[1]), int(options.case[2]))))
         return
     with tempfile.TemporaryDirectory(prefix="curate-scale-", dir=options.work) as name:
-        rows = [measure(Path(name), count, options.workers) for count in options.documents]
+        folder = Path(name)
+        if options.copies:
+            data = options.data or engine.default_data()
+            rows = [measure(folder, write_copies(data, folder, count), options.workers) for count in options.copies]
+        else:
+            rows = [measure(folder, write_corpus(folder, count), options.workers) for count in options.documents]
     found: Row = {"machine": engine.machine(), "workers": options.workers, "sizes": rows}
     print(json.dumps(found, indent=2) if options.json else markdown(found))
 
@@ -56,10 +64,25 @@ def main() -> None:
 # --- the corpus -------------------------------------------------------------------------------------------------------
 
 
-def write_corpus(folder: Path, documents: int) -> int:
-    """Write the corpus as Parquet files; return the bytes of its texts. A larger one begins as a smaller one does."""
+class Corpus(NamedTuple):
+    """Parquet files in a folder."""
+
+    folder: Path
+    documents: int
+    bytes: int
+
+
+def write_copies(data: Path, folder: Path, copies: int) -> Corpus:
+    """Write so many copies of real data, each with fresh ids and other words."""
+    found = engine.corpora(data, folder, [copies])[f"{copies}x"]
+    return Corpus(folder / f"corpus-{copies}x", found["records"], found["text_bytes"])
+
+
+def write_corpus(work: Path, documents: int) -> Corpus:
+    """Write a synthetic corpus as Parquet files; a larger one begins as a smaller one does."""
     import polars as pl
 
+    folder = work / f"corpus-{documents}"
     folder.mkdir()
     total = 0
     for number, start in enumerate(range(0, documents, SHARD)):
@@ -67,7 +90,7 @@ def write_corpus(folder: Path, documents: int) -> int:
         total += int(frame["text"].str.len_bytes().sum())
         frame.write_parquet(folder / f"{number:05d}.parquet", row_group_size=50_000, compression="zstd")
         assert frame.schema == {"id": pl.String, "text": pl.String}
-    return total
+    return Corpus(folder, documents, total)
 
 
 def shard(start: int, count: int) -> Any:
@@ -108,12 +131,11 @@ def mixed(one: Any, other: Any) -> Any:
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure(folder: Path, documents: int, workers: int) -> Row:
-    """Make a corpus of a size, run over it in a process of its own, and watch it."""
-    source, output = folder / f"corpus-{documents}", folder / "out"
-    size = write_corpus(source, documents)
+def measure(folder: Path, corpus: Corpus, workers: int) -> Row:
+    """Run over a corpus in a process of its own, and watch it; both are removed afterwards."""
+    output = folder / "out"
     started = time.perf_counter()
-    command = [sys.executable, __file__, "--case", str(source), str(output), str(workers)]
+    command = [sys.executable, __file__, "--case", str(corpus.folder), str(output), str(workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         watch = Watch(process.pid, output)
         watch.start()
@@ -121,12 +143,12 @@ def measure(folder: Path, documents: int, workers: int) -> Row:
     watch.stop()
     wall = time.perf_counter() - started
     if process.returncode:
-        sys.exit(f"the run over {documents} documents ended with exit code {process.returncode}")
-    shutil.rmtree(source)
+        sys.exit(f"the run over {corpus.documents} documents ended with exit code {process.returncode}")
+    shutil.rmtree(corpus.folder)
     shutil.rmtree(output)
     return {
-        "documents": documents, "mb": size / 1e6, "wall": wall, "peak_bytes": watch.memory, "disk_bytes": watch.disk,
-        **json.loads(printed),
+        "documents": corpus.documents, "mb": corpus.bytes / 1e6, "wall": wall,
+        "peak_bytes": watch.memory, "disk_bytes": watch.disk, **json.loads(printed),
     }  # fmt: skip
 
 
