@@ -4,8 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
+from curate.cli import main
 from curate.demo import Demo, run_demo
+from curate.swap import bundled, fill
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,8 @@ def test_the_table_names_kinds_fates_and_counts(demo: Demo, capsys: pytest.Captu
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
     assert "kind what should happen planted found" in lines
+    assert "hostile page dropped by toxicity 4 4" in lines
+    assert "mentions an identity kept 4 4" in lines
     assert "corrupt record in quarantine 17 17" in lines
     assert "clean document kept 200 200" in lines
 
@@ -60,3 +65,51 @@ def test_a_second_demo_replaces_the_first(demo: Demo) -> None:
 
     assert again.exit_code == 0
     assert again.table[-1].found == 100
+
+
+# --- hostile pages and pages that mention identities ------------------------------------------------------------------
+
+
+def shown(*arguments: str) -> str:
+    """What a command prints to standard output and standard error, with white space as single blanks."""
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def test_why_says_that_toxicity_dropped_a_hostile_page_and_by_which_limit(demo: Demo) -> None:
+    (first, *_) = demo.planted.ids("hostile page")
+
+    said = shown("why", str(demo.run.root), first)
+
+    assert f"{first} dropped by toxicity, rule toxic_share" in said
+    assert "toxic_share: dropped above 0.2" in said
+
+
+def test_why_says_that_a_page_that_mentions_identities_was_judged_and_kept(demo: Demo) -> None:
+    (first, *_) = demo.planted.ids("mentions an identity")
+
+    said = shown("why", str(demo.run.root), first)
+
+    assert f"{first} kept" in said
+    assert "share 0.0 " in said
+
+
+def test_nothing_that_a_run_says_of_itself_quotes_a_hostile_sentence(
+    demo: Demo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = {fill(sentence, fault.note) for fault in demo.planted.faults for sentence in bundled().hostile}
+    root = str(demo.run.root)
+    demo.print()
+    said = {
+        "demo": capsys.readouterr().out,
+        "report": shown("report", root),
+        "report --json": shown("report", root, "--json"),
+        "why": "".join(shown("why", root, id) for id in demo.planted.ids("hostile page")),
+        "report.html": (demo.run.root / "audit" / "report.html").read_text("utf-8"),
+        "report.json": (demo.run.root / "audit" / "report.json").read_text("utf-8"),
+    }
+
+    quoted = {place for place, text in said.items() for one in hostile if one in text}
+
+    assert quoted == set()
