@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from curate.cli import main
-from curate.demo import Demo, run_demo
+from curate.cli import app
+from curate.demo import Demo, Planted, run_demo, write_corpus
 from curate.swap import bundled, fill
 
 
@@ -60,8 +61,9 @@ def test_a_missed_fault_ends_with_exit_code_1(demo: Demo) -> None:
     assert replace(demo, table=(missed, *demo.table[1:])).exit_code == 1
 
 
-def test_a_second_demo_replaces_the_first(demo: Demo) -> None:
-    again = run_demo(demo.folder, documents=100)
+def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
+    run_demo(tmp_path, documents=120)
+    again = run_demo(tmp_path, documents=100)
 
     assert again.exit_code == 0
     assert again.table[-1].found == 100
@@ -72,7 +74,7 @@ def test_a_second_demo_replaces_the_first(demo: Demo) -> None:
 
 def shown(*arguments: str) -> str:
     """What a command prints to standard output and standard error, with white space as single blanks."""
-    done = CliRunner().invoke(main, arguments)
+    done = CliRunner().invoke(app, arguments, standalone_mode=False)
     assert done.exit_code == 0, done.output
     return " ".join(done.output.split())
 
@@ -95,21 +97,22 @@ def test_why_says_that_a_page_that_mentions_identities_was_judged_and_kept(demo:
     assert "share 0.0 " in said
 
 
-def test_nothing_that_a_run_says_of_itself_quotes_a_hostile_sentence(
-    demo: Demo, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hostile = {fill(sentence, fault.note) for fault in demo.planted.faults for sentence in bundled().hostile}
-    root = str(demo.run.root)
-    demo.print()
-    said = {
-        "demo": capsys.readouterr().out,
-        "report": shown("report", root),
-        "report --json": shown("report", root, "--json"),
-        "why": "".join(shown("why", root, id) for id in demo.planted.ids("hostile page")),
-        "report.html": (demo.run.root / "audit" / "report.html").read_text("utf-8"),
-        "report.json": (demo.run.root / "audit" / "report.json").read_text("utf-8"),
+def test_nothing_that_a_run_says_of_itself_quotes_a_hostile_sentence(tmp_path: Path) -> None:
+    said = {"demo": shown("demo", str(tmp_path), "--documents", "100")}
+    planted, root = write_corpus(tmp_path / "again", documents=100), tmp_path / "clean"
+    hostile = {fill(sentence, term) for term in notes(planted, "hostile page") for sentence in bundled().hostile}
+    said |= {
+        "report": shown("report", str(root)),
+        "report --json": shown("report", str(root), "--json"),
+        "why": "".join(shown("why", str(root), id) for id in planted.ids("hostile page")),
+        "report.html": (root / "audit" / "report.html").read_text("utf-8"),
+        "report.json": (root / "audit" / "report.json").read_text("utf-8"),
+        "manifest.json": (root / "manifest.json").read_text("utf-8"),
     }
 
-    quoted = {place for place, text in said.items() for one in hostile if one in text}
+    assert {place for place, text in said.items() if any(one in text for one in hostile)} == set()
+    assert "toxic_share" in said["report"] and "dropped by toxicity" in said["why"]
 
-    assert quoted == set()
+
+def notes(planted: Planted, kind: str) -> set[str]:
+    return {fault.note for fault in planted.faults if fault.kind == kind}
