@@ -187,7 +187,7 @@ Plant = Callable[[Clean], Iterator[Entry]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: its name in the table, what should happen to it (see `fault`), and the function that plants it."""
+    """A kind of fault: its name in the table, what should happen to it, and the function that plants it."""
 
     name: str
     expected: str
