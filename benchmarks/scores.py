@@ -12,8 +12,8 @@ whatever its probability) and lingua, when it is installed. A label and a gold c
 a macrolanguage and its member.
 
 Toxicity: ROC-AUC of the bundled screen on each English source of data/toxicity/dev; beside it the fastText library
-reading the same weights (lower-cased text, none of our folding, its own mean instead of ours). The screen was trained on
-other rows of these sources: what it does on text from elsewhere stands in its card. No text is printed.
+reading the same weights (lower-cased text, none of our folding, its own mean instead of ours). The screen was trained
+on other rows of these sources: what it does on text from elsewhere stands in its card. No text is printed.
 
 Speed: CPU seconds of one core, MB = 10^6 bytes of UTF-8 text of the whole documents.
 """
