@@ -1,7 +1,7 @@
-"""How right and how fast the scores that models give are: languages.
+"""How right and how fast the scores that models give are: languages, toxicity.
 
-    python benchmarks/scores.py                       accuracy on labelled sentences and words, speed on data/web
-    python benchmarks/scores.py --part speed          one of accuracy, speed
+    python benchmarks/scores.py                       accuracy on labelled texts, speed on data/web
+    python benchmarks/scores.py --part speed          one of accuracy, speed (languages), toxicity
     python benchmarks/scores.py --worst docs          the table of languages as it stands in docs/language.md
     python benchmarks/scores.py --json > here.json
 
@@ -9,7 +9,13 @@ Accuracy: macro-F1 over the languages that lid.176 knows, on the sentences of da
 languages that it does not know; precision and share of answers on single words and pairs (data/lid/short); the share of
 the documents of data/web with the path tag `en` that are labelled `en`. Beside it the model alone (its likeliest label,
 whatever its probability) and lingua, when it is installed. A label and a gold code agree when they name one language or
-a macrolanguage and its member. Speed: CPU seconds of one core, MB = 10^6 bytes of UTF-8 text of the whole documents.
+a macrolanguage and its member.
+
+Toxicity: ROC-AUC of the bundled screen on each English source of data/toxicity/dev; beside it the fastText library
+reading the same weights (lower-cased text, none of our folding, its own mean instead of ours). The screen was trained
+on other rows of these sources: what it does on text from elsewhere stands in its card. No text is printed.
+
+Speed: CPU seconds of one core, MB = 10^6 bytes of UTF-8 text of the whole documents.
 """
 
 from __future__ import annotations
@@ -29,10 +35,12 @@ import polars as pl
 
 Row = dict[str, Any]
 Labeller = Callable[[pl.Series], list[str]]
+Scorer = Callable[[pl.Series], Any]
 
 SHARED = Path(os.environ.get("CURATE_SHARED", Path(__file__).parents[2] / "shared" / "data"))
-PARTS = ("accuracy", "speed")
+PARTS = ("accuracy", "speed", "toxicity")
 PEER_DOCUMENTS = 500
+LEAST_OF_A_LABEL = 10  # texts of either label; of fewer no ROC-AUC is given
 
 # Individual languages of the test sets and the label of lid.176 that stands for them (ISO 639-3 macrolanguages).
 MEMBERS = {
@@ -60,6 +68,8 @@ def main() -> None:
         rows += accuracy()
     if not given.part or "speed" in given.part:
         rows += speed()
+    if not given.part or "toxicity" in given.part:
+        rows += toxicity()
     if given.json:
         print(json.dumps(rows, indent=2))
         return
@@ -245,11 +255,69 @@ def speed() -> list[Row]:
     return rows
 
 
-def timed(labeller: Labeller, given: pl.Series) -> float:
+def timed(work: Callable[[pl.Series], object], given: pl.Series) -> float:
     """CPU seconds of this process."""
     start = time.process_time()
-    labeller(given)
+    work(given)
     return time.process_time() - start
+
+
+# --- toxicity ---------------------------------------------------------------------------------------------------------
+
+
+def toxicity_step(texts: pl.Series) -> Any:
+    """Toxic shares of documents by the filter with its default options: windows, the screen, aggregates, spans."""
+    from curate.filters import Toxicity
+
+    return Toxicity().score(pl.DataFrame({"id": texts, "text": texts}))["share"]
+
+
+def screen_library(texts: pl.Series) -> list[float]:
+    """Scores of the screen's weights as the fastText library computes them, text by text."""
+    import fasttext
+
+    from curate.screen import screen_files
+
+    model = fasttext.load_model(str(screen_files()[0]))
+    lines = texts.str.to_lowercase().str.replace_all(r"\s+", " ")
+    return [dict_of(model.f.predict(line + "\n", 2, 0.0, "strict")).get("__label__toxic", 0.0) for line in lines]
+
+
+def dict_of(answers: Sequence[tuple[float, str]]) -> dict[str, float]:
+    """Probabilities by label."""
+    return {label: probability for probability, label in answers}
+
+
+def roc_auc(labels: pl.Series, scores: pl.Series) -> float:
+    """The area under the ROC curve; ties count half."""
+    hits = labels == 1
+    positive = int(hits.sum())
+    ranks = float(scores.rank("average").filter(hits).sum())
+    return (ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive))
+
+
+def toxicity() -> list[Row]:
+    """ROC-AUC by source for the screen and for the library on its weights, then the speed of both and of the filter."""
+    from curate.screen import screen_scores
+
+    dev = pl.read_parquet(SHARED / "toxicity" / "dev.parquet").filter(pl.col("lang") == "en")
+    scorers: dict[str, Scorer] = {"screen_scores": screen_scores, "fastText library on its weights": screen_library}
+    found = dev.with_columns(**{name: pl.Series(name, scorer(dev["text"])) for name, scorer in scorers.items()})
+    rows: list[Row] = [
+        {"source": source, "texts": len(part), "toxic": part["toxic"].mean()}
+        | {f"ROC-AUC {name}": roc_auc(part["toxic"], part[name]) for name in scorers}
+        for (source,), part in sorted(found.group_by("source"))
+        if LEAST_OF_A_LABEL <= part["toxic"].sum() <= len(part) - LEAST_OF_A_LABEL
+    ]
+    means = {f"ROC-AUC {name}": sum(row[f"ROC-AUC {name}"] for row in rows) / len(rows) for name in scorers}
+    rows.append({"source": "mean of the sources", "texts": sum(row["texts"] for row in rows)} | means)
+    for name, work in (*scorers.items(), ("toxicity step", toxicity_step)):
+        texts = web().sample(PEER_DOCUMENTS, seed=0) if work is screen_library else web()
+        work(texts.head(10))
+        seconds = min(timed(work, texts) for _ in range(3))
+        size = int(texts.str.len_bytes().sum())
+        rows.append({"scorer": name, "documents/s": len(texts) / seconds, "MB/s": size / seconds / 1e6})
+    return rows
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Demo:
 
     @property
     def exit_code(self) -> int:
-        """0 when the run kept its promises, found every fault and kept every clean document; else 1."""
+        """0 when the run kept its promises and every planted record and clean document met its fate; else 1."""
         return self.run.exit_code or int(any(line.found != line.planted for line in self.table))
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,10 +57,11 @@ class Demo:
         screen.print(table)
         screen.print()
         screen.print(Text(f"corpus   {clean(str(self.planted.folder))}\ncleaned  {output}"), soft_wrap=True)
-        example = next((fault.id for fault in self.planted.faults if fault.twin is not None), None)
-        if example is not None:
-            screen.print(Text(f"next     curate why {output} {example}"), soft_wrap=True)
-        screen.print(Text(f"         curate report {output}"), soft_wrap=True)
+        ids = [fault.id for fault in self.planted.faults if fault.twin is not None][:1]
+        ids += [id for kind in ("hostile page", "mentions an identity") for id in self.planted.ids(kind)[:1]]
+        commands = [*(f"curate why {output} {id}" for id in ids), f"curate report {output}"]
+        for number, command in enumerate(commands):
+            screen.print(Text(f"{'' if number else 'next':<9}{command}"), soft_wrap=True)
 
 
 def run_demo(folder: Path, documents: int = 2000, *, seed: int = 1, watch: Quiet | None = None) -> Demo:

@@ -13,11 +13,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.demo_text import Draws, Language, languages, normalised, prose
+from curate.demo_text import Draws, Language, languages, normalised, prose, with_paragraph
+from curate.swap import bundled, fill
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,10 @@ CLEAN, KEPT = "clean document", "kept"
 
 @dataclass(frozen=True)
 class Fault:
-    """One planted fault and where it is; `id` is None where a record has none that can be read."""
+    """One planted record and where it is; `id` is None where a record has none that can be read.
+
+    Most are to be dropped or quarantined; those of a kind that is `kept` only look as if they should be.
+    """
 
     kind: str
     file: str
@@ -79,7 +83,7 @@ class Planted:
     folder: Path
     files: tuple[str, ...]
     faults: tuple[Fault, ...]
-    clean: Mapping[str, str]  # id -> language of every document that a run should keep
+    clean: Mapping[str, str]  # id -> language of every ordinary document; a run should keep them all
 
     @property
     def paths(self) -> list[str]:
@@ -112,14 +116,14 @@ class Planted:
         return [(fault.file, fault.row) for fault in self.faults if fault.kind == kind]
 
     def expected(self, kind: str) -> str:
-        """The step that should drop a kind of fault, or `quarantine`."""
+        """The step that should drop a kind of fault, `quarantine`, or `kept`."""
         return next(known.expected for known in KINDS if known.name == kind)
 
     def compare(self, ledger: pl.DataFrame | pl.LazyFrame, quarantine: pl.DataFrame) -> list[Tally]:
         """Count how many faults of each kind met the fate they should, then how many clean documents were kept."""
-        fates: dict[tuple[str, int], str | None] = {}
+        fates: dict[tuple[str, int], str] = {}  # a record that is in neither table has none
         for file, row, step in ledger.lazy().select("file", "row", "step").collect().iter_rows():
-            fates[_name(file), row] = step
+            fates[_name(file), row] = KEPT if step is None else step
         for file, row in quarantine.select("file", "row").iter_rows():
             fates[_name(file), row] = QUARANTINE
         table = []
@@ -128,7 +132,7 @@ class Planted:
             found = sum(fates.get(row) == kind.expected for row in rows)
             table.append(Tally(kind.name, kind.expected, len(rows), found))
         faulty = {(fault.file, fault.row) for fault in self.faults}
-        kept = sum(step is None and row not in faulty for row, step in fates.items())
+        kept = sum(fate == KEPT and row not in faulty for row, fate in fates.items())
         return [*table, Tally(CLEAN, KEPT, len(self.clean), kept)]
 
 
@@ -194,7 +198,11 @@ KINDS: list[Kind] = []
 
 
 def fault(name: str, *, expected: str) -> Callable[[Plant], Plant]:
-    """Add a kind of fault to the demo; `expected` is the step of the quickstart that drops it, or `quarantine`."""
+    """Add a kind of fault to the demo.
+
+    `expected` is the step of the quickstart that drops it, `quarantine`, or `kept` for records that only look like a
+    fault and that no step should drop.
+    """
 
     def add(plant: Plant) -> Plant:
         KINDS.append(Kind(name, expected, plant))
@@ -251,6 +259,39 @@ def wrong_language(clean: Clean) -> Iterator[Entry]:
     for number in range(clean.count(0.05)):
         draws = Draws(clean.seed, "language", number)
         yield page(others[number % len(others)], draws, clean.place(draws))
+
+
+@fault("hostile page", expected="toxicity")
+def hostile_page(clean: Clean) -> Iterator[Entry]:
+    """English prose with a paragraph that attacks a group of people, without slurs; the note names whom."""
+    terms = Draws(clean.seed, "attacked").shuffled(_terms())
+    for number in range(clean.count(0.02)):
+        draws = Draws(clean.seed, "hostile", number)
+        term = terms[number % len(terms)]
+        sentences = draws.shuffled(bundled().hostile)[: 8 + draws.below(3)]
+        yield _page_about(clean, draws, [fill(sentence, term) for sentence in sentences], term)
+
+
+@fault("mentions an identity", expected=KEPT)
+def mentions_an_identity(clean: Clean) -> Iterator[Entry]:
+    """English prose with a paragraph that speaks well or plainly of people of several groups; the note names them."""
+    terms = cycle(Draws(clean.seed, "mentioned").shuffled(_terms()))  # none comes again before all were used
+    for number in range(clean.count(0.02)):
+        draws = Draws(clean.seed, "mention", number)
+        sentences = draws.shuffled(bundled().benign)[: 5 + draws.below(4)]
+        own = list(islice(terms, len(sentences)))
+        filled = [fill(sentence, term) for sentence, term in zip(sentences, own, strict=True)]
+        yield _page_about(clean, draws, filled, ", ".join(own))
+
+
+def _terms() -> list[str]:
+    return [term for terms in bundled().terms.values() for term in terms]
+
+
+def _page_about(clean: Clean, draws: Draws, sentences: Sequence[str], note: str) -> Entry:
+    language = languages()["en"]
+    entry = page(language, draws, clean.place(draws))
+    return replace(entry, text=with_paragraph(prose(language, draws, max_words=100), sentences, draws), note=note)
 
 
 @fault("exact duplicate", expected="exact_duplicates")

@@ -1,6 +1,7 @@
 """Prose for the demo corpus: our own sentences with slots, filled by numbers from a hash.
 
-The sentences are in `curate/data/demo_sentences.toml`. The same key gives the same text on every machine and with every
+The sentences are in `curate/data/demo_sentences.toml`; those about people, with terms to fill in, are those of
+`curate.swap_check` (`curate/data/swap_terms.toml`). The same key gives the same text on every machine and with every
 Python, which `random` does not promise.
 """
 
@@ -77,15 +78,15 @@ def languages() -> Mapping[str, Language]:
     return found
 
 
-def prose(language: Language, draws: Draws) -> str:
-    """A document of a few paragraphs, `MIN_WORDS` to `MAX_WORDS` words, with no sentence pattern twice."""
+def prose(language: Language, draws: Draws, *, max_words: int = MAX_WORDS) -> str:
+    """A document of a few paragraphs, `MIN_WORDS` to `max_words` words, with no sentence pattern twice."""
     patterns = draws.shuffled(language.sentences)
     wanted = 3 + draws.below(len(patterns)) * draws.below(len(patterns)) // len(patterns)  # more short than long ones
     paragraphs: list[list[str]] = [[]]
     words = chars = 0
     for number, pattern in enumerate(patterns):
         enough = words >= MIN_WORDS if language.space else chars >= MIN_CHARS
-        if (number >= wanted and enough) or words > MAX_WORDS - 40:  # no sentence has 40 words
+        if (number >= wanted and enough) or words > max_words - 40:  # no sentence has 40 words
             break
         if len(paragraphs[-1]) > 2 and draws.below(4) == 0:
             paragraphs.append([])
@@ -94,6 +95,13 @@ def prose(language: Language, draws: Draws) -> str:
         words += sentence.count(" ") + 1
         chars += len(sentence)
     return "\n\n".join(language.space.join(paragraph) for paragraph in paragraphs)
+
+
+def with_paragraph(text: str, sentences: Sequence[str], draws: Draws) -> str:
+    """The text with the sentences as one more paragraph, at a place that is drawn."""
+    paragraphs = text.split("\n\n")
+    paragraphs.insert(draws.below(len(paragraphs) + 1), " ".join(sentences))
+    return "\n\n".join(paragraphs)
 
 
 def normalised(text: str) -> str:

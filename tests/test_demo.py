@@ -2,10 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from curate.demo import Demo, run_demo
+from curate.cli import app
+from curate.demo import Demo, Planted, run_demo, write_corpus
+from curate.swap import bundled, fill
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,8 @@ def test_the_table_names_kinds_fates_and_counts(demo: Demo, capsys: pytest.Captu
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
     assert "kind what should happen planted found" in lines
+    assert "hostile page dropped by toxicity 4 4" in lines
+    assert "mentions an identity kept 4 4" in lines
     assert "corrupt record in quarantine 17 17" in lines
     assert "clean document kept 200 200" in lines
 
@@ -55,8 +61,59 @@ def test_a_missed_fault_ends_with_exit_code_1(demo: Demo) -> None:
     assert replace(demo, table=(missed, *demo.table[1:])).exit_code == 1
 
 
-def test_a_second_demo_replaces_the_first(demo: Demo) -> None:
-    again = run_demo(demo.folder, documents=100)
+def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
+    run_demo(tmp_path, documents=120)
+    again = run_demo(tmp_path, documents=100)
 
     assert again.exit_code == 0
     assert again.table[-1].found == 100
+
+
+# --- hostile pages and pages that mention identities ------------------------------------------------------------------
+
+
+def shown(*arguments: str) -> str:
+    """What a command prints to standard output and standard error, with white space as single blanks."""
+    done = CliRunner().invoke(app, arguments, standalone_mode=False)
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+def test_why_says_that_toxicity_dropped_a_hostile_page_and_by_which_limit(demo: Demo) -> None:
+    (first, *_) = demo.planted.ids("hostile page")
+
+    said = shown("why", str(demo.run.root), first)
+
+    assert f"{first} dropped by toxicity, rule toxic_share" in said
+    assert "toxic_share: dropped above 0.2" in said
+
+
+def test_why_says_that_a_page_that_mentions_identities_was_judged_and_kept(demo: Demo) -> None:
+    (first, *_) = demo.planted.ids("mentions an identity")
+
+    said = shown("why", str(demo.run.root), first)
+
+    assert f"{first} kept" in said
+    assert "toxicity passed share 0 " in said
+    assert "judged true" in said
+
+
+def test_nothing_that_a_run_says_of_itself_quotes_a_hostile_sentence(tmp_path: Path) -> None:
+    said = {"demo": shown("demo", str(tmp_path), "--documents", "100")}
+    planted, root = write_corpus(tmp_path / "again", documents=100), tmp_path / "clean"
+    hostile = {fill(sentence, term) for term in notes(planted, "hostile page") for sentence in bundled().hostile}
+    said |= {
+        "report": shown("report", str(root)),
+        "report --json": shown("report", str(root), "--json"),
+        "why": "".join(shown("why", str(root), id) for id in planted.ids("hostile page")),
+        "report.html": (root / "audit" / "report.html").read_text("utf-8"),
+        "report.json": (root / "audit" / "report.json").read_text("utf-8"),
+        "manifest.json": (root / "manifest.json").read_text("utf-8"),
+    }
+
+    assert {place for place, text in said.items() if any(one in text for one in hostile)} == set()
+    assert "dropped by toxicity" in said["why"]
+
+
+def notes(planted: Planted, kind: str) -> set[str]:
+    return {fault.note for fault in planted.faults if fault.kind == kind}

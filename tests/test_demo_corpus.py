@@ -20,7 +20,8 @@ from ruamel.yaml import YAML
 
 from curate.demo_corpus import BLOCKED_DOMAINS, CLEAN, KINDS, Fault, Planted, fault, page, write_corpus
 from curate.demo_text import Draws, languages, normalised
-from curate.filters import Length
+from curate.filters import Length, Toxicity
+from curate.swap import bundled, fill
 
 QUICKSTART = YAML(typ="safe").load((Path(__file__).parent.parent / "pipelines/quickstart.yaml").read_text("utf-8"))
 STEPS: dict[str, Any] = dict(
@@ -186,6 +187,8 @@ def test_the_language_model_agrees_with_the_intended_languages(planted: Planted,
     [
         ("exact duplicate", 80),
         ("wrong language", 80),
+        ("hostile page", 40),
+        ("mentions an identity", 40),
         ("too short", 60),
         ("placeholder text", 50),
         ("blocked domain", 20),
@@ -238,6 +241,52 @@ def test_blocked_domains_are_on_the_list_beside_the_corpus(planted: Planted, row
     assert all(host.endswith(tuple(listed)) for host in hosts)
 
 
+def share_of(text: str, templates: Iterable[str], terms: Iterable[str]) -> float:
+    """The share of a text in sentences that are one of the templates filled with one of the terms."""
+    filled = {fill(template, term) for template in templates for term in terms}
+    return sum(len(sentence) for sentence in filled if sentence in text) / len(text)
+
+
+def test_a_third_or_more_of_a_hostile_page_attacks_the_people_that_its_note_names(planted: Planted, rows: Rows) -> None:
+    pages = of_kind(planted, "hostile page")
+
+    shares = [share_of(record(rows, one)["text"], bundled().hostile, [one.note]) for one in pages]
+
+    assert min(shares) >= 1 / 3
+
+
+def test_pages_that_mention_identities_name_every_term_and_attack_nobody(planted: Planted, rows: Rows) -> None:
+    pages = of_kind(planted, "mentions an identity")
+    terms = {term for own in bundled().terms.values() for term in own}
+    texts = [record(rows, one)["text"] for one in pages]
+
+    assert {term for one in pages for term in one.note.split(", ")} == terms
+    assert min(share_of(text, bundled().benign, terms) for text in texts) >= 1 / 3
+    assert max(share_of(text, bundled().hostile, terms) for text in texts) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_limit_lies_between_hostile_pages_and_all_others(seed: int, tmp_path: Path) -> None:
+    planted = write_corpus(tmp_path, documents=2000, seed=seed)
+    rows = {name: read(planted.folder / name) for name in planted.files}
+    hostile, mentions = (
+        Toxicity().score(pl.DataFrame({"text": [record(rows, one)["text"] for one in of_kind(planted, kind)]}))
+        for kind in ("hostile page", "mentions an identity")
+    )
+
+    limit = STEPS["toxicity"]["max_share"]
+
+    assert hostile["share"].min() > limit > mentions["share"].max()
+
+
+def test_hostile_pages_and_mentions_are_no_near_duplicates(planted: Planted, rows: Rows) -> None:
+    for kind in ("hostile page", "mentions an identity"):
+        texts = [record(rows, one)["text"].split() for one in of_kind(planted, kind)]
+        grams = [{" ".join(words[at : at + 5]) for at in range(len(words) - 4)} for words in texts]
+
+        assert max(len(a & b) / len(a | b) for a, b in combinations(grams, 2)) < 0.5
+
+
 def test_corrupt_records_cannot_be_read_and_all_others_can(planted: Planted, rows: Rows) -> None:
     broken = {
         (file, number)
@@ -260,7 +309,8 @@ def test_the_last_file_ends_inside_its_last_record(planted: Planted, rows: Rows)
 
 def perfect(planted: Planted, rows: Rows, folder: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The ledger and the quarantine of a run that does what it should."""
-    fates = {(fault.file, fault.row): planted.expected(fault.kind) for fault in planted.faults}
+    steps = {kind: planted.expected(kind) for kind in planted.kinds if planted.expected(kind) != "kept"}
+    fates = {(fault.file, fault.row): steps.get(fault.kind) for fault in planted.faults}
     verdicts = [
         (folder + file, number, fates.get((file, number)))
         for file, records in rows.items()
@@ -290,6 +340,19 @@ def test_a_fault_that_another_step_dropped_is_not_found(planted: Planted, rows: 
     assert found == dict.fromkeys([*planted.kinds, CLEAN], 0) | {"too short": 1}
 
 
+@pytest.mark.parametrize("lost", ["dropped", "in no table"])
+def test_a_planted_record_that_should_be_kept_and_was_not_is_missed(planted: Planted, rows: Rows, lost: str) -> None:
+    ledger, quarantine = perfect(planted, rows, "")
+    file, row = planted.rows("mentions an identity")[0]
+    this = (pl.col("file") == file) & (pl.col("row") == row)
+    wrong = ledger.with_columns(pl.when(this).then(pl.lit("toxicity")).otherwise("step").alias("step"))
+
+    table = planted.compare(wrong if lost == "dropped" else ledger.filter(~this), quarantine)
+    found = {line.kind: line.planted - line.found for line in table}
+
+    assert found == dict.fromkeys([*planted.kinds, CLEAN], 0) | {"mentions an identity": 1}
+
+
 def test_a_clean_document_that_was_dropped_is_missed(planted: Planted, rows: Rows) -> None:
     ledger, quarantine = perfect(planted, rows, "")
     first = ledger.filter(pl.col("step").is_null()).head(1)
@@ -301,7 +364,7 @@ def test_a_clean_document_that_was_dropped_is_missed(planted: Planted, rows: Row
 
 
 def test_the_quickstart_has_the_steps_that_drop_the_faults(planted: Planted) -> None:
-    assert {planted.expected(kind) for kind in planted.kinds} == {*STEPS, "quarantine"}
+    assert {planted.expected(kind) for kind in planted.kinds} == {*STEPS, "quarantine", "kept"}
     assert sorted(STEPS["language"]["keep"]) == sorted(code for code, one in languages().items() if one.keep)
 
 
