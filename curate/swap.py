@@ -150,7 +150,7 @@ def _scores(scorer: Scorer, texts: pl.Series) -> Any:
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise UsageError(
-            f"the scorer returned {scores[bad[0]]} for the text {texts[int(bad[0])]!r}",
+            f"the scorer returned {scores[bad[0]]} for text number {bad[0]} of {len(texts)}, counted from 0",
             hint="return a finite number for every text",
         )
     return scores

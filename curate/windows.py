@@ -15,11 +15,19 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
-# What nobody sees and what models stumble over: soft hyphen, zero width, direction marks, variation selectors, tags.
+# What nobody sees and what models stumble over: soft hyphen, zero width, fillers, direction, variation selectors, tags.
 HIDDEN = (
-    r"[\x{AD}\x{34F}\x{61C}\x{180B}-\x{180F}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}\x{FE00}-\x{FE0F}"
-    r"\x{FEFF}\x{E0000}-\x{E0FFF}]"
+    r"[\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{3164}\x{FFA0}\x{180B}-\x{180F}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{206F}"
+    r"\x{FE00}-\x{FE0F}\x{FEFF}\x{E0000}-\x{E0FFF}]"
 )
+
+# Cyrillic and Greek letters that look like Latin ones, as in tools/train_toxicity_screen.py; and the same in capitals.
+_SMALL = {
+    **dict(zip("аеорсухіјѕԁһԛԝвкмнтгьѵӏё", "aeopcyxijsdhqwbkmhtrbvle", strict=True)),
+    **dict(zip("αειοκνρτυχωβηγ", "aeioknptuxwbny", strict=True)),
+}
+LOOKS_LATIN = {**_SMALL, **{letter.upper(): latin.upper() for letter, latin in _SMALL.items()}}
+OTHER_LETTER = rf"[\p{{L}}--\p{{Latin}}--[\x{{B5}}{''.join(LOOKS_LATIN)}]]"
 
 
 class Spans(NamedTuple):
@@ -50,7 +58,8 @@ class Windows:
     raw: pl.Series  # as they stand in the documents
     texts: pl.Series  # as models read them
     letters: Numbers  # letters in each window
-    known: Numbers  # letters of scripts that models read
+    known: Numbers  # letters of scripts that models read, and letters that look like them
+    changed: Flags  # where models may read something else than what stands in the document
 
     @property
     def readable(self) -> Flags:
@@ -64,6 +73,18 @@ class Windows:
         known = np.bincount(self.rows, self.known, self.documents)
         found: Flags = (known > 0) & (2 * known >= np.bincount(self.rows, self.letters, self.documents))
         return found
+
+    def documents_read(self, texts: pl.Series) -> pl.Series:
+        """The documents' texts as models read them, of the texts that the windows were cut from."""
+        import polars as pl
+
+        rows = np.unique(self.rows[self.changed])
+        if len(rows) == 0:
+            return texts
+        own = np.isin(self.rows, rows)
+        frame = pl.DataFrame({"row": self.rows[own], "text": self.texts.filter(pl.Series(own))})
+        joined = frame.group_by("row", maintain_order=True).agg(pl.col("text").str.join(""))
+        return texts.clone().scatter(rows, joined["text"])  # scatter changes the series that it is called on
 
     @property
     def sizes(self) -> Numbers:
@@ -95,15 +116,18 @@ def cut_windows(texts: pl.Series, limit: int, *, cyrillic: bool = False) -> Wind
     given = utf8.texts(texts)
     found = kernels.cut(given, limit, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0))
     raw = utf8.column(utf8.Texts(found.data, found.bounds))
+    read = plain(raw, found.odd)
+    alike = look_alike(read, found.letters, found.known)
     return Windows(
         documents=len(texts),
         rows=found.rows,
         bounds=found.bounds,
         starts=given.offsets[:-1].astype(np.int64),
         raw=raw,
-        texts=plain(raw, found.odd),
+        texts=as_latin(read, alike),
         letters=found.letters,
-        known=found.known,
+        known=np.where(alike, found.letters, found.known),
+        changed=found.odd | alike,
     )
 
 
@@ -114,6 +138,24 @@ def plain(texts: pl.Series, odd: Flags) -> pl.Series:
         return texts
     changed = texts.clone()  # scatter changes the series that it is called on
     return changed.scatter(rows, texts.gather(rows).str.replace_all(HIDDEN, "").str.normalize("NFKC"))
+
+
+def look_alike(texts: pl.Series, letters: Numbers, known: Numbers) -> Flags:
+    """Which texts hold letters of scripts that models read, and beside them only letters that look Latin."""
+    mixed = np.flatnonzero((known > 0) & (known < letters))
+    found = np.zeros(len(texts), bool)
+    if len(mixed):
+        found[mixed] = ~texts.gather(mixed).str.contains(OTHER_LETTER).to_numpy()
+    return found
+
+
+def as_latin(texts: pl.Series, alike: Flags) -> pl.Series:
+    """The texts with letters that look Latin made Latin, where they are alike."""
+    rows = np.flatnonzero(alike)
+    if len(rows) == 0:
+        return texts
+    changed = texts.gather(rows).str.replace_many(LOOKS_LATIN)
+    return texts.clone().scatter(rows, changed)  # scatter changes the series that it is called on
 
 
 class Aggregates(NamedTuple):

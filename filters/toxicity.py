@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -17,6 +18,7 @@ from curate.filter import Filter, Limit, above, as_tuples, threshold
 
 if TYPE_CHECKING:
     from curate.cascade import Flags, Floats
+    from curate.filters.language import Language
     from curate.windows import Aggregates, Windows
 
 # The three-letter codes of the languages that models know, and what a language step may call them.
@@ -35,6 +37,7 @@ class Toxicity(Filter, name="toxicity"):
     miss what is implied. Read what goes, by group, before relying on a limit. Without a limit it only scores.
     """
 
+    version: ClassVar[str] = "2"
     source: ClassVar[str] = "Detoxify (Hanu and Unitary 2020); windows and shares as in Dolma, arXiv 2402.00159"
     scores: ClassVar[dict[str, str]] = {
         "share": "share of the text, in bytes, in windows that count as toxic; null where `judged` is false",
@@ -86,18 +89,19 @@ class Toxicity(Filter, name="toxicity"):
         default=0.5, ge=0, le=1, description="score from which a window counts as toxic, in `share` and for `redact`"
     )
     max_window_chars: int = Field(
-        default=500,
+        default=250,
         ge=50,
         description=(
-            "characters of a window; a sentence that is longer is cut at white space. The comments that the models "
-            "were trained on have 50 to 450 characters on average"
+            "characters of a window; a sentence that is longer is cut at white space. In shorter windows a toxic "
+            "sentence among others is found more often, and more windows are false alarms (docs/toxicity.md)"
         ),
     )
     language_column: str | None = Field(
         default=None,
         description=(
             "column with the language of each document, for example language.label: only the models' languages are "
-            "judged. Without it, texts whose letters are mostly of the models' scripts are"
+            "judged. Without it the documents are labelled here as `language` does by default, `und` counting as the "
+            "likeliest language"
         ),
     )
 
@@ -117,8 +121,9 @@ class Toxicity(Filter, name="toxicity"):
         return self
 
     def files(self) -> tuple[Path, ...]:
-        """The screen and the model; warns when they are not those that `band` was calibrated for."""
-        found = (*(screen_files() if self.uses_screen else ()), *self._model_files())
+        """The screen, the models of toxicity and language; warns when `band` was calibrated for other ones."""
+        language = own_language().files() if self.language_column is None else ()
+        found = (*(screen_files() if self.uses_screen else ()), *self._model_files(), *language)
         if self.band is not None and (self.band.screen or self.band.model):
             reasons = self.void_reasons()
             if reasons:
@@ -176,10 +181,16 @@ class Toxicity(Filter, name="toxicity"):
         return ENGLISH if self.uses_screen or self.model is None else languages(self.model)
 
     def judges(self, docs: pl.DataFrame, windows: Windows) -> Flags:
-        """Which documents the models can judge: by the language column where there is one, and by their letters."""
+        """Which documents the models can judge: by their letters, and by the language column or else a label of ours."""
+        import numpy as np
+
         judged = windows.readable_documents
         if self.language_column is not None:
-            judged &= in_languages(docs[self.language_column], self.languages)
+            return judged & in_languages(docs[self.language_column], self.languages)
+        rows = np.flatnonzero(judged)
+        if len(rows):
+            labels = own_labels(windows.documents_read(docs["text"]).gather(rows))
+            judged[rows] = in_languages(labels, self.languages)
         return judged
 
     def score_windows(self, windows: Windows, judged: Flags) -> Scored:
@@ -301,6 +312,23 @@ def in_languages(labels: pl.Series, languages: tuple[str, ...]) -> Flags:
     primary = labels.cast(pl.String).str.split("-").list.first().str.split("_").list.first().str.to_lowercase()
     known: Flags = primary.replace(SHORT).is_in(list(languages)).fill_null(False).to_numpy()
     return known
+
+
+def own_labels(texts: pl.Series) -> pl.Series:
+    """The language of each text; the likeliest one where the label is `und`, as it is for many short texts."""
+    from curate.filters.language import UNKNOWN
+
+    found = own_language().score(texts.alias("text").to_frame())
+    likeliest = pl.when(pl.col("label") == UNKNOWN).then("likeliest").otherwise("label")
+    return found.select(label=likeliest).to_series()
+
+
+@cache
+def own_language() -> Language:
+    """The language step with its defaults, which labels documents that have no language column."""
+    from curate.filters.language import Language
+
+    return Language()
 
 
 # --- the bundled screen -----------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def cut_kernel(
                 cut_at, cut_chars = next_at, next_chars
                 cut_letters, cut_known, cut_odd = next_letters, next_known, next_odd
             chars += 1
-            if bits & LETTER:
+            if bits & LETTER or (code >= 0x80 and is_alias(code)):
                 letter_count += 1
                 known_count += is_known(code, scripts)
             if code >= 0x80:
@@ -210,6 +210,10 @@ def is_odd(code: Int) -> Int:
         code == 0xAD
         or code == 0x34F
         or code == 0x61C
+        or code == 0x115F  # fillers of Hangul
+        or code == 0x1160
+        or code == 0x3164
+        or code == 0xFFA0
         or 0x180B <= code <= 0x180F
         or 0x200B <= code <= 0x200F
         or 0x202A <= code <= 0x202E
