@@ -14,13 +14,16 @@ from pydantic import ValidationError
 from stand_in_screen import SEEN, install
 from tiny_models import make_checkpoint, make_folder
 
+from curate import screen as bundled_screen
 from curate.cascade import Band
 from curate.detoxify import find_files
 from curate.errors import PipelineError, UsageError
-from curate.filters import Toxicity, toxicity
+
+from curate.filters import Language, Toxicity, toxicity
 from curate.ledger import edit_text
 from curate.pipeline import Pipeline
 from curate.run import Run
+from curate.swap import bundled, fill
 from curate.testing import check_edits, check_filter
 
 GOOD = "We met at the river and talked about the weather. "
@@ -126,10 +129,10 @@ def test_a_text_that_models_cannot_read_is_not_judged(text: str) -> None:
     ],
 )
 def test_one_word_code_base64_and_a_megabyte_without_spaces_are_judged(text: str) -> None:
-    found = score(text)
+    found = Toxicity(language_column="lang").score(docs(text, lang=["en"]))
 
     assert found["judged"].to_list() == [True]
-    assert found["windows"][0] == -(-len(text) // 500)
+    assert found["windows"][0] == -(-len(text) // 250)
 
 
 def test_windows_of_another_script_are_not_scored() -> None:
@@ -220,6 +223,55 @@ def test_only_documents_in_the_models_language_are_judged() -> None:
     assert found["share"].to_list() == [1, None, None, 1, None]
 
 
+def test_without_a_language_column_documents_are_labelled_here() -> None:
+    french = "Il pleut depuis ce matin et les enfants jouent dans la maison de leur grand-mère."
+    filter = Toxicity(max_share=0.0)
+
+    found = filter.score(docs(french, GOOD, "slova bad words и ещё слова", BAD))
+
+    assert found["judged"].to_list() == [False, True, False, True]
+    assert dropped(filter, french + " bad bad bad.") == {"toxic_share": [False]}
+    assert set(Language().files()) <= set(filter.files())
+
+
+def test_an_undetermined_document_counts_as_its_likeliest_language() -> None:
+    texts = ["Shut up, moron", "x" * 1_000]
+    labels = Language().score(docs(*texts))
+
+    assert labels["label"].to_list() == ["und", "und"]
+    assert labels["likeliest"].to_list() == ["en", "und"]
+    assert score(*texts)["judged"].to_list() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ⓨⓞⓤ ⓐⓡⓔ ⓐ ⓑⓐⓓ ⓝⓔⓘⓖⓗⓑⓞⓤⓡ",
+        "🅈🄾🅄 🄰🅁🄴 🄰 🄱🄰🄳 🄽🄴🄸🄶🄷🄱🄾🅄🅁",
+        "yоu аrе а bаd nеіghbоur, gо аwаy",  # Cyrillic о, а, е, і
+        "yοu αre α bαd neιghbοur, gο αwαy",  # Greek ο, α, ι
+        "you\u115f are a b\u3164a\u1160d neigh\uffa0bour",
+    ],
+)
+def test_english_in_disguise_is_judged_and_scored(text: str) -> None:
+    found = score(text)
+
+    assert found["judged"].to_list() == [True]
+    assert found["max"][0] > 0
+
+
+def test_the_bundled_screen_finds_a_hostile_sentence_among_neutral_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "curate.screen", bundled_screen)
+    hostile = fill(bundled().hostile[0], "homosexual")
+    before, after = GOOD * 9, "The bridge was repaired in spring and opened again for carts. " * 7
+
+    plain, planted = Toxicity().score(docs(before + after, before + hostile + " " + after)).rows(named=True)
+
+    assert (plain["max"] < 0.5, plain["spans"]) == (True, [])
+    at = len(before)
+    assert any(span["start"] <= at and at + len(hostile) <= span["end"] for span in planted["spans"])
+
+
 def test_a_multilingual_model_alone_judges_its_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path))
     make_checkpoint("multilingual", tmp_path / "models" / "detoxify-multilingual")
@@ -235,7 +287,7 @@ def test_a_multilingual_model_alone_judges_its_languages(tmp_path: Path, monkeyp
 def test_a_model_without_a_band_scores_every_window(checkpoint: Path) -> None:
     found = Toxicity(model=checkpoint).score(docs(GOOD * 30, ""))
 
-    assert found["asked"].to_list() == found["windows"].to_list() == [3, 0]
+    assert found["asked"].to_list() == found["windows"].to_list() == [6, 0]
     assert SEEN == []
 
 
@@ -336,7 +388,11 @@ def test_a_band_made_for_another_model_is_void(checkpoint: Path, tmp_path: Path)
     with pytest.warns(UserWarning, match="void: the model has changed"):
         changed.files()
     unmarked = filter.model_copy(update={"band": Band(ask_above=0.1)})
-    assert unmarked.files() == (*toxicity.screen_files(), *find_files(checkpoint))  # nothing was promised: no warning
+    assert unmarked.files() == (
+        *toxicity.screen_files(),
+        *find_files(checkpoint),
+        *Language().files(),
+    )  # nothing was promised: no warning
     assert "void" in str(changed.tables(changed.score(docs(GOOD)).lazy())["toxicity_models"]["bound"][0])
 
 

@@ -126,7 +126,7 @@ def test_what_cannot_be_checked_is_refused(options: dict[str, object], message: 
     [
         (lambda texts: [0.5], "shape \\(1,\\) for"),
         (lambda texts: ["high"] * len(texts), "no column of numbers"),
-        (lambda texts: np.full(len(texts), np.nan), "returned nan for the text"),
+        (lambda texts: np.full(len(texts), np.nan), "returned nan for text number 0 of"),
     ],
 )
 def test_an_answer_that_is_no_score_per_text_is_refused(answer: object, message: str) -> None:

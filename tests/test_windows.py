@@ -109,7 +109,10 @@ def test_null_and_empty_texts_have_no_window() -> None:
         ("in\u200bsi\u200dde", "inside"),
         ("soft\u00adhyphen", "softhyphen"),
         ("\u202ereversed\u202c", "reversed"),
+        ("fi\u115fll\u1160e\u3164r\uffa0s", "fillers"),
         ("ｗｉｄｅ", "wide"),
+        ("🄰🄱 ok", "AB ok"),
+        ("sаmе", "same"),  # Cyrillic а, е
         ("𝐛𝐨𝐥𝐝 ⓒⓘⓡⓒⓛⓔⓓ", "bold circled"),
         ("héllo 你好 👍", "héllo 你好 👍"),
     ],
@@ -127,11 +130,24 @@ def test_characters_that_hide_words_from_models_are_taken_away(text: str, read: 
         ("这些都是汉字 ok", False, False),
         ("123 456 😀", False, False),
         ("𝐛𝐨𝐥𝐝", True, True),
+        ("ⓑⓘⓖ", True, True),
+        ("🄱🄸🄶", True, True),
+        ("уоu аrе", True, True),  # Cyrillic у, о, а, е
+        ("οh nο αεο", True, True),  # Greek ο, α, ε
+        ("δεν θα ok", False, False),
     ],
 )
 def test_what_models_can_read_is_told_by_letters(text: str, latin: bool, with_cyrillic: bool) -> None:
     assert cut_windows(pl.Series([text]), 100).readable_documents.tolist() == [latin]
     assert cut_windows(pl.Series([text]), 100, cyrillic=True).readable.tolist() == [with_cyrillic]
+
+
+def test_documents_are_read_as_models_read_them() -> None:
+    texts = pl.Series(["plain text. Two.", "Sоft\u200bly. Is it?", "и слова, ok"])
+
+    found = cut_windows(texts, 10)
+
+    assert found.documents_read(texts).to_list() == ["plain text. Two.", "Softly. Is it?", "и слова, ok"]
 
 
 def test_spans_leave_out_white_space_around_windows() -> None:
