@@ -58,11 +58,11 @@ def locate(model: str | Path) -> Path:
     folder = place.parent if place.suffix in SUFFIXES else place
     if not place.is_file() and not folder.is_dir():
         release = RELEASES[str(model)]
-        fetch = f"`curate models fetch {model}` gets the checkpoint; " if models.MODELS[str(model)].pinned else ""
         raise UsageError(
             f"the model {model} is not on this machine: it needs {release.file}, and config.json and the tokenizer's "
             f"files of {release.base}",
-            hint=f"{fetch}put the files into {folder}, or set `model:` to a folder that holds them",
+            hint=f"curate models fetch {model} gets the checkpoint or says where it is; put the files into {folder}, "
+            f"or set `model:` to a folder that holds them",
         )
     if place.is_file():
         models.find(str(model))  # checks what is pinned

@@ -58,7 +58,7 @@ class Language(Filter, name="language"):
     docs/language.md has figures for each language. Without an option it only scores.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     source: ClassVar[str] = "Joulin et al. 2016, arXiv 1607.01759 and 1612.03651; model lid.176.ftz; docs/language.md"
     scores: ClassVar[dict[str, str]] = {
         "label": "language code of the model (lid.176: ISO 639-1, else 639-3), `und` when it cannot be told",
@@ -77,8 +77,9 @@ class Language(Filter, name="language"):
         None,
         examples=[0.65],
         description=(
-            "drop documents of lower confidence (FineWeb uses 0.65): a number, or one for each label, as "
-            "{en: 0.6, default: 0.3}; labels without one are not judged"
+            "drop documents of lower confidence (FineWeb uses 0.65): a number, or one for each label or BCP 47 tag, as "
+            "{en: 0.6, default: 0.3}; where a label and its tag have one, that of the label counts; labels without one "
+            "are not judged"
         ),
     )
     max_chars: int | None = Field(
@@ -155,7 +156,10 @@ class Language(Filter, name="language"):
         if isinstance(self.min_confidence, Mapping):
             limits = dict(self.min_confidence)
             default = limits.pop("default", 0.0)
-            wanted = pl.col("label").replace_strict(limits, default=default, return_dtype=pl.Float64)
+            wanted = pl.coalesce(
+                pl.col("label").replace_strict(limits, default=None, return_dtype=pl.Float64),
+                pl.col("tag").replace_strict(limits, default=default, return_dtype=pl.Float64),
+            )
             rules["low_confidence"] = pl.col("confidence") < wanted
         elif self.min_confidence is not None:
             rules["low_confidence"] = below("confidence", self.min_confidence)
@@ -167,10 +171,9 @@ class Language(Filter, name="language"):
         from curate.kernels import lid_text, utf8
         from curate.kernels.fasttext import embed, log_chances
         from curate.kernels.lid import as_sentences, weigh
-        from curate.kernels.text import composed
         from curate.languages import scripts
 
-        parts = lid_text.prepare(composed(utf8.texts(texts), utf8.tables()), known, self.max_chars)
+        parts = lid_text.prepare(lid_text.plain_letters(utf8.texts(texts)), known, self.max_chars)
         sums, counts = embed(model, parts.data, parts.offsets)
         seen = lid_text.Counts(*(lid_text.by_text(values, parts.rows, len(texts)) for values in parts.counts()))
         words = seen.words

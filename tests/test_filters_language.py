@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from pydantic import ValidationError
@@ -12,9 +13,12 @@ from pydantic import ValidationError
 from curate.errors import UsageError
 from curate.filters import Language
 from curate.filters.language import LABELS
-from curate.kernels import fasttext
+from curate.kernels import fasttext, lid_text, utf8
+from curate.kernels.windows import is_hidden
+from curate.languages import label_set, scripts
 from curate.models import bundled_language_model, file_sha256
 from curate.testing import check_filter
+from curate.windows import HIDDEN
 
 TEXTS = {
     "en": "The committee will meet again on Thursday to discuss the budget for next year.",
@@ -185,9 +189,92 @@ def test_capitals_are_read_as_small_letters() -> None:
     assert score(TEXTS["ru"].upper())["label"].to_list() == ["ru"]
 
 
-@pytest.mark.parametrize("hidden", ["\u200b", "\u00ad", "\u2060", "\ufeff"])
-def test_invisible_characters_change_nothing(hidden: str) -> None:
-    assert score(hidden.join(TEXTS["en"])).equals(score(TEXTS["en"]))
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        *("\u200b", "\u00ad", "\u2060", "\ufeff", "\u200d", "\u200c", "\ufe0f", "\u2063", "\u202a", "\u200f"),
+        *("\u034f", "\u061c", "\u180e", "\U000e0041", "\u200d\u200c"),
+    ],
+)
+@pytest.mark.parametrize("label", ["en", "ru"])
+def test_hidden_characters_change_nothing(hidden: str, label: str) -> None:
+    assert score(hidden.join(TEXTS[label])).equals(score(TEXTS[label]))
+
+
+def test_hidden_characters_do_not_hide_what_is_no_language() -> None:
+    noise = "\u200b<div class='the of and'>\u2063</div> self.the_of(\ufe0fand_in)"
+
+    assert score(f"{noise} {TEXTS['de']}").equals(score(TEXTS["de"]))
+
+
+def test_hidden_characters_are_those_that_windows_leave_out() -> None:
+    removed = pl.Series([chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000])
+
+    hidden = [ord(one) for one in removed.filter(removed.str.contains(HIDDEN))]
+
+    assert hidden == [code for code in range(0x110000) if is_hidden(code)]
+
+
+@pytest.mark.parametrize("text", ["می\u200cخواهم", "क्\u200dष", "ക്\u200d", "میخ\u200cها"])
+def test_joiners_stay_where_spelling_needs_them(text: str) -> None:
+    given = utf8.texts(pl.Series([text]))
+
+    prepared = lid_text.prepare(given, label_set(LABELS), None)
+
+    assert prepared.data.tobytes().decode() == text + " "
+
+
+def styled(text: str, capital: int, small: int) -> str:
+    """The text in another alphabet of Unicode, which starts at these code points."""
+    return "".join(
+        chr(capital + ord(one) - 65) if "A" <= one <= "Z" else chr(small + ord(one) - 97) if "a" <= one <= "z" else one
+        for one in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("capital", "small"), [(0x1D400, 0x1D41A), (0x1D5D4, 0x1D5EE), (0x24B6, 0x24D0), (0xFF21, 0xFF41)]
+)
+def test_mathematical_circled_and_full_width_letters_are_read_as_plain_ones(capital: int, small: int) -> None:
+    assert score(styled(TEXTS["en"], capital, small)).equals(score(TEXTS["en"]))
+
+
+def test_squared_letters_are_read_as_plain_ones() -> None:
+    squared = styled(TEXTS["en"].upper(), 0x1F130, 0)
+
+    assert score(squared).equals(score(TEXTS["en"].upper()))
+
+
+def test_letters_in_other_alphabets_may_be_apart() -> None:
+    assert score("\u200d".join(styled(TEXTS["en"], 0x1D400, 0x1D41A))).equals(score(TEXTS["en"]))
+
+
+@pytest.mark.parametrize("size", [497, 498, 499, 500, 501, 998, 999, 1000, 1001])
+def test_there_is_room_for_each_segment_of_the_last_text(size: int) -> None:
+    given = utf8.texts(pl.Series(["one", ("abcd " * 300)[:size]]))
+    known = label_set(LABELS)
+    codes, names = scripts()
+    unicode = utf8.tables()
+    sizes = np.diff(given.offsets)
+    segments = lid_text.most_segments(sizes)
+    out = lid_text.Prepared(
+        data=np.empty(3_000, np.uint8),
+        offsets=np.zeros(segments + 1, np.int64),
+        rows=np.zeros(segments, np.int64),
+        scripts=np.zeros((segments, len(names)), np.int32),
+        letters=np.zeros((segments, known.spelt.shape[1]), np.int32),
+        hits=np.zeros((segments, len(known.tags)), np.float32),
+        words=np.zeros(segments, np.int32),
+        read=np.zeros(len(sizes), np.int64),
+    )
+
+    with np.errstate(over="ignore"):  # the hash of a word wraps around
+        used = lid_text.prepare_kernel.py_func(  # type: ignore[attr-defined]  # Python checks bounds, Numba does not
+            *given, 2_000, unicode.classes, unicode.folds, codes, known, lid_text.SIGNS, out
+        )
+
+    assert bytes(out.data[4 : out.offsets[used]]).split() == bytes(given.data[3:]).split()
+    assert used <= segments
 
 
 def test_decomposed_letters_are_composed() -> None:
@@ -271,6 +358,19 @@ def test_each_language_may_have_a_limit_of_its_own() -> None:
 
     assert judged(Language(min_confidence={"en": 1.0, "default": 0.3}), docs) == {"low_confidence": [True, False]}
     assert judged(Language(min_confidence={"de": 1.0}), docs) == {"low_confidence": [False, True]}
+
+
+def test_a_limit_may_be_named_by_tag_and_that_of_the_label_counts() -> None:
+    docs = pl.DataFrame({"id": ["a", "b"], "text": [TEXTS["no"], TEXTS["de"]]})
+
+    assert judged(Language(min_confidence={"nb": 1.0}), docs) == {"low_confidence": [True, False]}
+    assert judged(Language(min_confidence={"nb": 1.0, "no": 0.1}), docs) == {"low_confidence": [False, False]}
+    assert judged(Language(min_confidence={"nb": 0.1, "default": 1.0}), docs) == {"low_confidence": [False, True]}
+
+
+def test_a_code_of_three_letters_is_no_tag_of_a_language_that_has_one_of_two() -> None:
+    with pytest.raises(ValidationError, match="no language 'nob'; did you mean 'no'"):
+        Language(keep=["nob"])
 
 
 def test_a_limit_for_a_language_that_does_not_exist_is_refused() -> None:

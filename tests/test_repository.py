@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MACHINE_PATHS = re.compile(r"/(home|Users)/\w+|[A-Z]:\\\\?Users\\|" + re.escape(str(ROOT)) + r"\b")
 
 
-def text_files() -> list[str]:
+def all_files() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -20,8 +20,11 @@ def text_files() -> list[str]:
         capture_output=True,
         text=True,
     ).stdout.split("\0")
-    files = [name for name in listed if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
-    return [name for name in files if b"\0" not in (ROOT / name).read_bytes()[:8192]]
+    return [name for name in listed if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+
+
+def text_files() -> list[str]:
+    return [name for name in all_files() if b"\0" not in (ROOT / name).read_bytes()[:8192]]
 
 
 def normalised(requirement: str) -> str:
@@ -46,7 +49,13 @@ def test_no_text_file_names_a_folder_of_somebodys_machine() -> None:
 
 
 def test_every_file_is_small() -> None:
-    assert [name for name in text_files() if (ROOT / name).stat().st_size > 5_000_000] == []
+    assert [name for name in all_files() if (ROOT / name).stat().st_size > 5_000_000] == []
+
+
+def test_no_data_file_is_committed_but_ours() -> None:
+    data = (".parquet", ".jsonl", ".csv", ".zst", ".gz", ".bin")
+
+    assert [name for name in all_files() if name.endswith(data)] == []
 
 
 @pytest.mark.parametrize("name", ["curate/filters", "curate/pipelines"])

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, kernel
+from curate.kernels import Int, inlined, kernel, utf8
+from curate.kernels.text import composed
 from curate.kernels.utf8 import (
     LETTER,
     MALFORMED,
@@ -26,6 +27,7 @@ from curate.kernels.utf8 import (
     encode,
     tables,
 )
+from curate.kernels.windows import LATIN, is_alias, is_hidden, is_known
 from curate.languages import LabelSet, scripts
 
 SEGMENT = 500  # bytes of prepared text: some 80 words, enough to tell a language, short enough to see two in a text
@@ -73,7 +75,7 @@ def prepare(given: Texts, known: LabelSet, max_chars: int | None) -> Prepared:
     limit = int(sizes.max(initial=0)) + 1 if max_chars is None else max_chars
     most = np.minimum(sizes, 4 * limit)
     room = int(most.sum()) + len(sizes) + 16
-    segments = int((most // SEGMENT + 1).sum())
+    segments = most_segments(most)
     prepared = Prepared(
         data=np.empty(room + 2 * segments, np.uint8),
         offsets=np.zeros(segments + 1, np.int64),
@@ -90,6 +92,25 @@ def prepare(given: Texts, known: LabelSet, max_chars: int | None) -> Prepared:
         offsets=prepared.offsets[: used + 1],
         **{name: getattr(prepared, name)[:used] for name in ("rows", "scripts", "letters", "hits", "words")},
     )
+
+
+def plain_letters(given: Texts) -> Texts:
+    """The texts in NFC, those with mathematical, circled or full-width letters in NFKC, which replaces them."""
+    unicode = tables()
+    rows = np.flatnonzero(has_other_letters(*given, unicode.classes))
+    if len(rows):
+        whole = utf8.column(given)
+        given = utf8.texts(whole.scatter(rows, whole.gather(rows).str.normalize("NFKC")))
+    return composed(given, unicode)
+
+
+def most_segments(sizes: NDArray[np.int64]) -> int:
+    """How many segments texts that were read in so many bytes can have at most.
+
+    A text may become two bytes longer: a space ends each word, also one that a window cuts, and three windows leave out
+    at least one byte. So 499 bytes may fill a segment, after which another is begun.
+    """
+    return int(((sizes + 2) // SEGMENT + 1).sum())
 
 
 def words_of(text: str) -> list[str]:
@@ -222,6 +243,27 @@ def prepare_kernel(
     return segment
 
 
+@kernel
+def has_other_letters(data: Bytes, offsets: Offsets, classes: Bytes) -> NDArray[np.bool_]:
+    """Which texts hold letters that are other ways to write plain ones."""
+    found = np.zeros(len(offsets) - 1, np.bool_)
+    for row in range(len(found)):
+        at, end = offsets[row], offsets[row + 1]
+        while at < end:
+            byte = data[at]
+            if byte != 0xE2 and byte != 0xEF and byte != 0xF0:
+                at += 1
+                continue
+            code, at = decode(data, at, end)
+            # Of the letter-like signs those that are no letters (trade mark, numero, degrees) stand in any text.
+            if (is_alias(code) and not (code < 0x2150 and not classes[code] & LETTER)) or (
+                0xFF21 <= code < 0xFF3B or 0xFF41 <= code < 0xFF5B
+            ):
+                found[row] = True
+                break
+    return found
+
+
 @inlined
 def copy_word(data: Bytes, at: Int, end: Int, signs: Bytes, ready: Bytes, to: Int) -> tuple[Int, Int, bool]:
     """Copy the run of bytes up to white space or markup; return where to go on, its end, and whether it is language."""
@@ -231,7 +273,7 @@ def copy_word(data: Bytes, at: Int, end: Int, signs: Bytes, ready: Bytes, to: In
         after = end_of_markup(data, at, end)
         if after > at:
             return after, to, False
-    first = to
+    first, began = to, at
     seen: Int = 0
     slashes: Int = 0
     dots: Int = 0
@@ -240,7 +282,7 @@ def copy_word(data: Bytes, at: Int, end: Int, signs: Bytes, ready: Bytes, to: In
         if byte <= 0x20:
             break
         if byte < 0x80:
-            if starts_markup(byte) and to > first and end_of_markup(data, at, end) > at:
+            if starts_markup(byte) and at > began and end_of_markup(data, at, end) > at:
                 break
             sign = signs[byte]
             seen |= sign
@@ -248,11 +290,12 @@ def copy_word(data: Bytes, at: Int, end: Int, signs: Bytes, ready: Bytes, to: In
             if sign & IS_DOT and to > first and at + 1 < end and data[at + 1] < 0x80:
                 dots += signs[data[at + 1]] & signs[ready[to - 1] & 0x7F] & IS_LETTER
         else:
+            if may_be_hidden(byte):
+                code, after = decode(data, at, end)
+                if is_hidden(code) and not (is_joiner(code) and joins(data, after, end, ready, first, to)):
+                    at = after
+                    continue
             seen |= BEYOND_ASCII
-            skipped = invisible(data, at, end) if byte == 0xE2 or byte == 0xC2 or byte == 0xEF else 0
-            if skipped:
-                at += skipped
-                continue
         ready[to] = byte
         to += 1
         at += 1
@@ -379,16 +422,33 @@ def end_of_markup(data: Bytes, at: Int, end: Int) -> Int:
 
 
 @inlined
-def invisible(data: Bytes, at: Int, end: Int) -> Int:
-    """The bytes of an invisible character that no spelling needs: soft hyphen, zero-width space, word joiner, BOM."""
-    if data[at] == 0xC2:
-        return 2 if at + 1 < end and data[at + 1] == 0xAD else 0
-    if at + 2 >= end:
-        return 0
-    if data[at] == 0xE2:
-        second, third = data[at + 1], data[at + 2]
-        return 3 if (second == 0x80 and third == 0x8B) or (second == 0x81 and third == 0xA0) else 0
-    return 3 if data[at] == 0xEF and data[at + 1] == 0xBB and data[at + 2] == 0xBF else 0
+def may_be_hidden(byte: Int) -> bool:
+    """Whether one of the characters that nobody sees (`is_hidden`) starts with this byte."""
+    return bool(
+        byte == 0xE2 or byte == 0xC2 or byte == 0xEF or byte == 0xD8 or byte == 0xCD or byte == 0xE1 or byte == 0xF3
+    )
+
+
+@inlined
+def is_joiner(code: Int) -> bool:
+    """Whether a character is the zero-width joiner or non-joiner, which Persian and Indic spellings need."""
+    return bool(code == 0x200C or code == 0x200D)
+
+
+@kernel
+def joins(data: Bytes, after: Int, end: Int, ready: Bytes, first: Int, to: Int) -> bool:
+    """Whether a joiner stands at a letter whose shape it changes: after one, or before one at the start of a word."""
+    if to > first:
+        at = to - 1
+        while at > first and ready[at] & 0xC0 == 0x80:
+            at -= 1
+        code, _ = decode(ready, at, to)
+    elif after < end:
+        code, _ = decode(data, after, end)
+    else:
+        return False
+    # Latin, Greek, Cyrillic and Armenian letters never change shape; 2000 to 2BFF are signs.
+    return bool(code >= 0x590 and not 0x2000 <= code < 0x2C00 and not is_known(code, LATIN))
 
 
 @inlined

@@ -57,7 +57,10 @@ def tables() -> Tables:
 
 
 def texts(column: pl.Series) -> Texts:
-    """The UTF-8 bytes of a string column, without a copy where Arrow allows it; null is the empty text."""
+    """The UTF-8 bytes of a string column, without a copy where Arrow allows it; null is the empty text.
+
+    The arrays are always read-only, as Arrow's are: kernels are compiled once, for one type of array.
+    """
     import polars as pl
 
     if column.null_count():
@@ -65,9 +68,9 @@ def texts(column: pl.Series) -> Texts:
     array: Any = column.to_arrow(compat_level=pl.CompatLevel.oldest())  # large_string: 64-bit offsets, one buffer
     _, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
-        return Texts(np.zeros(0, np.uint8), np.zeros(len(array) + 1, np.int64))
+        return Texts(np.frombuffer(b"", np.uint8), np.frombuffer(bytes(8 * (len(array) + 1)), np.int64))
     where = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return Texts(np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), where)
+    return Texts(np.frombuffer(b"" if data is None else data, np.uint8), where)
 
 
 def column(given: Texts, name: str = "text") -> pl.Series:

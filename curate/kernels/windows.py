@@ -206,7 +206,13 @@ def is_known(code: Int, scripts: Int) -> Int:
 @inlined
 def is_odd(code: Int) -> Int:
     """1 if a character is seen by nobody (zero width, direction, variation), or is another way to write a letter."""
-    hidden = (
+    return 1 if is_hidden(code) or is_alias(code) or 0xFF00 <= code < 0xFFF0 else 0
+
+
+@inlined
+def is_hidden(code: Int) -> bool:
+    """Whether nobody sees a character: `curate.windows.HIDDEN`, zero width, direction, variation, tags."""
+    return bool(
         code == 0xAD
         or code == 0x34F
         or code == 0x61C
@@ -220,9 +226,8 @@ def is_odd(code: Int) -> Int:
         or 0x2060 <= code <= 0x206F
         or 0xFE00 <= code <= 0xFE0F
         or code == 0xFEFF
-        or code >= 0xE0000
+        or 0xE0000 <= code <= 0xE0FFF
     )
-    return 1 if hidden or is_alias(code) or 0xFF00 <= code < 0xFFF0 else 0
 
 
 @inlined
