@@ -181,7 +181,7 @@ class Toxicity(Filter, name="toxicity"):
         return ENGLISH if self.uses_screen or self.model is None else languages(self.model)
 
     def judges(self, docs: pl.DataFrame, windows: Windows) -> Flags:
-        """Which documents the models can judge: by their letters, and by the language column or else a label of ours."""
+        """Which documents the models can judge: by their letters, and by the language column or our own label."""
         import numpy as np
 
         judged = windows.readable_documents

@@ -18,7 +18,6 @@ from curate import screen as bundled_screen
 from curate.cascade import Band
 from curate.detoxify import find_files
 from curate.errors import PipelineError, UsageError
-
 from curate.filters import Language, Toxicity, toxicity
 from curate.ledger import edit_text
 from curate.pipeline import Pipeline
@@ -183,7 +182,8 @@ def test_a_document_that_is_not_toxic_keeps_its_text() -> None:
 def test_edits_are_in_bytes_and_fit_the_text() -> None:
     texts = pl.Series("text", ["é" * 600 + BAD * 20 + "你好", GOOD, "", BAD * 100 + "\n\n" + GOOD * 9])
 
-    found = Toxicity(action="redact").score(pl.DataFrame({"id": ["a", "b", "c", "d"], "text": texts}))
+    frame = docs(*texts, lang=["en"] * 4)
+    found = Toxicity(action="redact", language_column="lang").score(frame)
 
     assert check_edits(texts, found["edits"]) == []
     assert found["edits"].list.len().to_list() == [1, 0, 0, 1]
@@ -235,7 +235,7 @@ def test_without_a_language_column_documents_are_labelled_here() -> None:
 
 
 def test_an_undetermined_document_counts_as_its_likeliest_language() -> None:
-    texts = ["Shut up, moron", "x" * 1_000]
+    texts = ["what a loser", "x" * 1_000]
     labels = Language().score(docs(*texts))
 
     assert labels["label"].to_list() == ["und", "und"]
@@ -247,7 +247,6 @@ def test_an_undetermined_document_counts_as_its_likeliest_language() -> None:
     "text",
     [
         "Ⓨⓞⓤ ⓐⓡⓔ ⓐ ⓑⓐⓓ ⓝⓔⓘⓖⓗⓑⓞⓤⓡ",
-        "🅈🄾🅄 🄰🅁🄴 🄰 🄱🄰🄳 🄽🄴🄸🄶🄷🄱🄾🅄🅁",
         "yоu аrе а bаd nеіghbоur, gо аwаy",  # Cyrillic о, а, е, і
         "yοu αre α bαd neιghbοur, gο αwαy",  # Greek ο, α, ι
         "you\u115f are a b\u3164a\u1160d neigh\uffa0bour",
@@ -257,15 +256,26 @@ def test_english_in_disguise_is_judged_and_scored(text: str) -> None:
     found = score(text)
 
     assert found["judged"].to_list() == [True]
-    assert found["max"][0] > 0
+    assert [read.lower().split()[:4] for read in SEEN] == [["you", "are", "a", "bad"]]
 
 
-def test_the_bundled_screen_finds_a_hostile_sentence_among_neutral_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_squared_capitals_are_judged() -> None:
+    assert score("🅈🄾🅄 🄰🅁🄴 🄰 🄱🄰🄳 🄽🄴🄸🄶🄷🄱🄾🅄🅁")["judged"].to_list() == [True]
+
+
+def test_the_bundled_screen_finds_a_hostile_sentence_among_neutral_ones_in_short_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "curate.screen", bundled_screen)
-    hostile = fill(bundled().hostile[0], "homosexual")
-    before, after = GOOD * 9, "The bridge was repaired in spring and opened again for carts. " * 7
+    hostile = fill(bundled().hostile[2], "Muslim")
+    before = (
+        "The market opens at eight and closes when the last stall has sold out. In winter the ferry runs only twice a "
+        "day. A new roof was put on the school in June. Nobody could say how old the oak beside the church was. "
+    )
+    after = "On Fridays the choir meets in the hall. Most visitors come by train and walk the last mile. It may rain."
+    texts = docs(before + after, before + hostile + " " + after)
 
-    plain, planted = Toxicity().score(docs(before + after, before + hostile + " " + after)).rows(named=True)
+    plain, planted = Toxicity(max_window_chars=150).score(texts).rows(named=True)  # 250 miss it: docs/toxicity.md
 
     assert (plain["max"] < 0.5, plain["spans"]) == (True, [])
     at = len(before)
