@@ -263,7 +263,7 @@ def test_squared_capitals_are_judged() -> None:
     assert score("🅈🄾🅄 🄰🅁🄴 🄰 🄱🄰🄳 🄽🄴🄸🄶🄷🄱🄾🅄🅁")["judged"].to_list() == [True]
 
 
-def test_the_bundled_screen_finds_a_hostile_sentence_among_neutral_ones_in_short_windows(
+def test_the_bundled_screen_finds_a_sentence_in_short_windows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "curate.screen", bundled_screen)
