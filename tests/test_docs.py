@@ -76,7 +76,9 @@ def test_every_setting_of_a_pipeline_is_in_the_guide() -> None:
 
 def test_pages_make_no_claims_that_nobody_can_keep() -> None:
     for page in PAGES:
-        text = (ROOT / page).read_text("utf-8").replace("detoxify-unbiased", "")  # the name of a model, not a claim
+        text = (ROOT / page).read_text("utf-8")
+        for name in ("detoxify-unbiased", "unbiased-albert-c8519128.ckpt"):  # names of a model and a file, not claims
+            text = text.replace(name, "")
         words = re.findall(r"\b(fair|unbiased|compliant|bias-free|guaranteed)\b", text)
         assert not words, page
 
