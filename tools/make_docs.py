@@ -43,7 +43,8 @@ VOLATILE = (
     (re.compile(r"[\d.,]+ (ms|s|min|h)\b( [\d.,]+ (s|min|h)\b)?"), "TIME"),
     (re.compile(r"(\d\.\d{3})\d+"), r"\1"),  # of scores, the digits that are the same on every kind of machine
 )
-PROGRESS = re.compile(r"^[\w ,.-]+: (done|stopped) in .*\n?", re.MULTILINE)
+STAGE = r"survey|preparing steps[\w ,]*|pass \d+ of \d+|deciding \w+|saving \w+|writing|report"  # told of when slow
+PROGRESS = re.compile(rf"^(?:[\w ,.-]+: (?:done|stopped) in |(?:{STAGE}): \d).*\n?", re.MULTILINE)
 TIMED = re.compile(r"(?<=  )(seconds|s per 1,000|MB/s)\b")  # in the header of a table: measured from this column on
 
 
