@@ -118,8 +118,10 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         """`duplicate_of` and `similarity` of the documents that another replaces; clusters of all that have one."""
         folder = corpus.scratch / "near"
         folder.mkdir(parents=True, exist_ok=True)
-        parts = tuple(part for path in self.earlier() for part in self._parts(path, corpus, folder))
-        return decide(corpus, Work(folder, self.bands(), self.ngram, self.unit, self.threshold, parts))
+        parts: list[Part] = []
+        for number, path in enumerate(self.earlier()):
+            parts += self._parts(path, corpus, folder / f"against-{number:03d}")
+        return decide(corpus, Work(folder, self.bands(), self.ngram, self.unit, self.threshold, tuple(parts)))
 
     def earlier(self) -> tuple[Path, ...]:
         """The earlier corpora: what `against` names, patterns resolved, without this run's own index."""
@@ -198,7 +200,7 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
                     + (" (permutations follow from threshold and recall)" if name == "permutations" else ""),
                 )
 
-    def _parts(self, path: Path, corpus: Corpus, folder: Path) -> Iterator[Part]:
+    def _parts(self, path: Path, corpus: Corpus, made: Path) -> Iterator[Part]:
         """The parts of an earlier corpus; where there is no index, one is made of its texts for this run."""
         content = self._content()._replace(shingles=True)
         name = corpus.name(path)
@@ -206,7 +208,6 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
             known, parts = open_index(path)
             yield from (Part(part, name, known) for part in parts)
             return
-        made = folder / f"against-{self.earlier().index(path):03d}"
         made.mkdir()
         for part, _ in corpus.map_documents(partial(_save_part, made, content), path):
             yield Part(made / part, name, content)
