@@ -49,6 +49,7 @@ class DiskCorpus(Corpus):
         self.step = step
         self.executor = executor
         self.scratch = scratch
+        self.step_name = step.name
 
     def partitions(self, key: str) -> list[Partition]:
         """Split the sketches by the value of column `key`, all equal values together."""

@@ -9,6 +9,7 @@ CurateError
 ├── StoppedError          exit 3: the run stopped and can be resumed by the same command
 │   ├── StepError         a step failed on the first documents in a row
 │   └── StorageError      the disk or the object store refused
+├── InfeasibleError       exit 1: a target cannot be met; nothing was written
 └── RecordError           one record cannot be read; it goes to quarantine, the run goes on
 """
 
@@ -80,6 +81,12 @@ class StepError(StoppedError):
 
 class StorageError(StoppedError):
     """Writing to the output folder failed: disk full, no permission, a broken disk."""
+
+
+class InfeasibleError(CurateError):
+    """A target cannot be met; the message says which groups are short, and by how much."""
+
+    exit_code = 1
 
 
 class RecordError(CurateError):

@@ -140,6 +140,7 @@ class Corpus(Protocol):
     """What a corpus-wide filter may ask of the surviving documents when it decides; the key is (chunk, row)."""
 
     scratch: Path
+    step_name: str
 
     def partitions(self, key: str) -> list[Partition]:
         """Split the sketches by the value of column `key` into parts that fit in memory, all equal values together.

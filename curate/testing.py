@@ -390,6 +390,7 @@ class MemoryCorpus:
         self, filter: CorpusFilter, docs: pl.DataFrame, scratch: Path, *, chunks: int = 2, parts: int = 3
     ) -> None:
         self.scratch = scratch
+        self.step_name = filter.label
         self.parts = parts
         size = max(1, -(-len(docs) // chunks))
         number = pl.int_range(pl.len(), dtype=pl.Int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from curate.filters.balance import Balance
 from curate.filters.blocklist import Blocklist
 from curate.filters.classifier import Classifier
 from curate.filters.exact import ExactDuplicates
@@ -11,4 +12,14 @@ from curate.filters.near import NearDuplicates
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
-__all__ = ["Blocklist", "Classifier", "ExactDuplicates", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]
+__all__ = [
+    "Balance",
+    "Blocklist",
+    "Classifier",
+    "ExactDuplicates",
+    "Language",
+    "Length",
+    "NearDuplicates",
+    "Toxicity",
+    "Where",
+]

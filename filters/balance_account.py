@@ -1,0 +1,169 @@
+"""The account of a balanced corpus: who was there, what was asked, who is there now, and what could not be met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from curate.allocation import total_variation
+from curate.mix import labels_of, worst_off
+
+if TYPE_CHECKING:
+    from curate.filters.balance import Balance
+    from curate.mix import Mix
+
+CELL = "\x1f"
+
+GROUPS: dict[str, Any] = {
+    "column": pl.String, "group": pl.String, "documents_before": pl.Int64, "documents_after": pl.Int64,
+    "before": pl.Int64, "target": pl.Float64, "after": pl.Int64, "before_share": pl.Float64,
+    "target_share": pl.Float64, "after_share": pl.Float64, "epochs": pl.Float64, "copies": pl.Int64,
+    "effective": pl.Float64, "status": pl.String, "bound": pl.String, "shortfall": pl.Float64,
+    "true_share_from": pl.Float64, "true_share_to": pl.Float64,
+}  # fmt: skip
+
+
+def account(filter: Balance, ledger: pl.LazyFrame) -> dict[str, pl.DataFrame]:
+    """The tables `groups` and `summary` of a finished run, from its ledger."""
+    cells = _cells(filter, ledger)
+    mix = filter.mix(cells.select(*filter.columns, "documents", "amount"), soft=True)
+    after = cells.filter(cells["documents"] > 0)
+    rows = [
+        _row(filter, planned, found)
+        for planned, found in zip(mix.groups.to_dicts(), _after(filter, mix, after), strict=True)
+    ]
+    groups = pl.DataFrame(rows, schema=GROUPS)
+    order = pl.struct("column").rank("dense") if groups.height else pl.lit(0)
+    groups = groups.with_columns(order.alias("__order")).sort(
+        "__order", "before", descending=[False, True], maintain_order=True
+    )
+    summary = [(name, _text(value)) for name, value in _summary(filter, mix, rows, after)]
+    return {
+        "groups": groups.drop("__order"),
+        "summary": pl.DataFrame(summary, schema={"measure": pl.String, "value": pl.String}, orient="row"),
+    }
+
+
+def _cells(filter: Balance, ledger: pl.LazyFrame) -> pl.DataFrame:
+    """Counts before and after of every cell."""
+    drawn = ledger.filter(pl.col("cell").is_not_null()).select(
+        "size", key=pl.col("cell").list.join(CELL), copies=pl.col("copies").cast(pl.Int64)
+    )
+    found = (
+        drawn.group_by("key")
+        .agg(
+            documents=pl.len().cast(pl.Int64),
+            amount=pl.col("size").sum(),
+            documents_after=(pl.col("copies") > 0).sum().cast(pl.Int64),
+            copies_after=pl.col("copies").sum(),
+            amount_after=(pl.col("size") * pl.col("copies")).sum(),
+            most_copies=pl.col("copies").max(),
+            squares=(pl.col("copies") ** 2).sum(),
+        )
+        .sort("key")
+        .collect(engine="streaming")
+    )
+    parts = found["key"].str.split(CELL)
+    return found.with_columns(
+        parts.list.get(place, null_on_oob=True).alias(name) for place, name in enumerate(filter.columns)
+    )
+
+
+def _after(filter: Balance, mix: Mix, cells: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """What each group of the mix has after the run, in its order."""
+    from curate.mix import EVERY, OTHER
+
+    numbers = cells.select("documents_after", "amount_after", "most_copies")
+    for column in dict.fromkeys(mix.groups["column"]):
+        labels = pl.Series(labels_of(cells, column), dtype=pl.String)
+        names = mix.groups.filter(pl.col("column") == column)["group"].to_list()
+        several = len(labels) > 0 and filter.per_column and labels.str.starts_with(EVERY).all()
+        for name in names:
+            if several:
+                here = labels.str.contains(f"{EVERY}{name}{EVERY}", literal=True)
+            elif name == OTHER:
+                here = ~labels.is_in(names)
+            else:
+                here = labels == name
+            some = numbers.filter(here)
+            yield {
+                "documents_after": int(some["documents_after"].sum()),
+                "after": int(some["amount_after"].sum()),
+                "copies": int(some["most_copies"].max() or 0),  # type: ignore[arg-type]  # a column of numbers
+                "everything": int(numbers["amount_after"].sum()),
+            }
+
+
+def _row(filter: Balance, planned: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    share = found["after"] / found["everything"] if found["everything"] else None
+    wrong = filter.label_error
+    return {
+        **{name: planned[name] for name in GROUPS if name in planned},
+        "documents_after": found["documents_after"],
+        "before": int(planned["before"]),
+        "after": found["after"],
+        "after_share": share,
+        "copies": found["copies"],
+        "epochs": found["after"] / planned["before"] if planned["before"] else 0.0,
+        "true_share_from": None if share is None else share * (1 - wrong),
+        "true_share_to": None if share is None else share + (1 - share) * wrong,
+    }
+
+
+def _summary(filter: Balance, mix: Mix, rows: list[dict[str, Any]], cells: pl.DataFrame) -> Iterator[tuple[str, Any]]:
+    before, after = int(cells["amount"].sum()), int(cells["amount_after"].sum())
+    yield f"{mix.unit} before", before
+    yield f"{mix.unit} asked for", mix.budget
+    yield f"{mix.unit} after", after
+    yield "documents before", int(cells["documents"].sum())
+    yield "documents after (copies counted)", int(cells["copies_after"].sum())
+    yield from ((name, value) for name, value in mix.summary.items() if ": " in name and "after" not in name)
+    for column in dict.fromkeys(row["column"] for row in rows):
+        own = [row for row in rows if row["column"] == column]
+        if after and sum(row["documents_before"] for row in own) == cells["documents"].sum():
+            target, got = (np.array([row[name] or 0.0 for row in own]) for name in ("target_share", "after_share"))
+            yield f"{column}: total variation, after to target", total_variation(got, target)
+    worst = worst_off(rows, "after_share")
+    if worst is not None:
+        yield "worst-off group", f"{worst[0]}: {worst[1]:.1%} of its target share"
+    squares = int(cells["squares"].sum())
+    if squares:
+        copies = int(cells["copies_after"].sum())
+        yield (
+            "effective sample size (Kish), rates before drawing",
+            mix.summary["effective sample size (Kish, documents)"],
+        )
+        yield "effective number of unique documents (Kish), copies", copies**2 / squares
+    short = [row for row in rows if row["shortfall"]]
+    yield "groups below their target", len(short)
+    for note in (*mix.notes, *_notes(filter, mix)):
+        yield "note", note
+
+
+def _notes(filter: Balance, mix: Mix) -> Iterator[str]:
+    yield (
+        "shares are of labels as they were measured, not of people or authors; if "
+        f"{filter.label_error:.0%} of the labels of every group were wrong, true shares would lie between "
+        "true_share_from and true_share_to"
+    )
+    if filter.weight is not None or filter.rate_bounds != (0.0, None):
+        yield "a larger budget does not hold every document of this one: chances differ inside a group"
+    elif len(mix.groups["column"].unique()) > 1:
+        yield "a larger budget need not hold every document of this one: combinations of groups may shrink as it grows"
+    elif mix.unit == "documents":
+        yield "a larger budget holds every document of this one, where a group's amount grows by at least one document"
+    else:
+        yield "a larger budget with the same target holds every document of this one"
+    if filter.select == "top":
+        yield f"of each group the documents with the highest {filter.rank_by} stay: what goes with it changed, too"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
