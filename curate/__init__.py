@@ -12,8 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from curate import filters
-    from curate.errors import CurateError, PipelineError, PluginError, StoppedError, UsageError
+    from curate.errors import CurateError, InfeasibleError, PipelineError, PluginError, StoppedError, UsageError
     from curate.filter import CorpusFilter, Filter, above, below, filter, threshold
+    from curate.mix import Mix, balance
     from curate.pipeline import Pipeline, Step
     from curate.run import Run, open_run
     from curate.swap import SwapReport, swap_check
@@ -22,6 +23,8 @@ _homes = {
     "CorpusFilter": "filter",
     "CurateError": "errors",
     "Filter": "filter",
+    "InfeasibleError": "errors",
+    "Mix": "mix",
     "Pipeline": "pipeline",
     "PipelineError": "errors",
     "PluginError": "errors",
@@ -31,6 +34,7 @@ _homes = {
     "SwapReport": "swap",
     "UsageError": "errors",
     "above": "filter",
+    "balance": "mix",
     "below": "filter",
     "filter": "filter",
     "open_run": "run",
@@ -42,6 +46,8 @@ __all__ = [
     "CorpusFilter",
     "CurateError",
     "Filter",
+    "InfeasibleError",
+    "Mix",
     "Pipeline",
     "PipelineError",
     "PluginError",
@@ -52,6 +58,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "above",
+    "balance",
     "below",
     "filter",
     "filters",

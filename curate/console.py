@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where the output is no terminal
 NAME_WIDTH, BAR_WIDTH = 24, 12  # of a stage on a terminal
+SHOWN_GROUPS = 20  # of a balanced column
 WIDE = 100  # columns from which tables show everything
 HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, formats (bidi, zero-width), surrogates, separators
 
@@ -326,10 +327,33 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text.assemble((f"{label}: ", style), clean(row["text"])))
     if data["promises"] and all(row["held"] for row in data["promises"]):
         console.print(Text.assemble(("held: ", "bold green"), f"all {plural(len(data['promises']), 'promise')}"))
+    for part in data["representation"]:
+        _print_representation(part, console)
     _print_steps(data, console)
     _print_rules(data, console)
     _print_quarantine(data["quarantine"], console)
     _print_work(data["work"], console)
+
+
+def _print_representation(part: dict[str, Any], console: Console) -> None:
+    """Every group that a balance step planned: its share before, asked and now."""
+    from rich.text import Text
+
+    wide = console.width >= WIDE
+    for column in part["columns"]:
+        heads = ["group", "before", "asked", "now", "documents", "used each", "outcome"]
+        table = _grid([column["column"], *heads[1:]] if wide else [column["column"], *heads[1:4]], wide=wide)
+        for row in column["groups"][:SHOWN_GROUPS]:
+            shares = (percent(row[name]) for name in ("before_share", "target_share", "after_share"))
+            outcome = row["status"] + (f", short by {row['shortfall']:,.0f}" if row["shortfall"] else "")
+            rest = (f"{row['documents_after']:,}", f"{row['epochs']:.3g}", outcome) if wide else ()
+            _add(table, row["group"], *shares, *rest)
+        _show(table, console)
+        more = max(0, len(column["groups"]) - SHOWN_GROUPS) + column["more"]
+        if more:
+            console.print(Text(plural(more, "more group")))
+    for note in part["notes"]:
+        console.print(Text(f"note: {clean(note)}"))
 
 
 def _print_steps(data: dict[str, Any], console: Console) -> None:

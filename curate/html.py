@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural
+from curate.representation import WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -69,8 +70,10 @@ def _template() -> Template:
         "histogram": histogram,
         "bar": bar,
         "side_bar": side_bar,
+        "shares": share_bars,
     }
     environment.globals["plural"] = plural
+    environment.globals["status_words"] = WORDS
     environment.globals["outside"] = outside
     return environment.from_string(files("curate").joinpath("report.html").read_text(encoding="utf-8"))
 
@@ -130,6 +133,19 @@ def bar(parts: Mapping[str, float], whole: float) -> Markup:
 def side_bar(sides: Mapping[str, int], whole: float) -> Markup:
     """The bar of one label or flag: kept, dropped by this step, dropped later."""
     return bar({side: sides[side] for side, _ in SIDES}, whole)
+
+
+def share_bars(row: Mapping[str, Any], most: float) -> Markup:
+    """The shares of one group: before above after, and a line through both where the target is."""
+    before, target, after = (
+        1000 * (row[name] or 0.0) / (most or 1.0) for name in ("before_share", "target_share", "after_share")
+    )
+    return Markup(
+        '<svg class="shares" viewBox="0 0 1000 26" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="dropped_later" x="0" y="2" width="{:.1f}" height="8"/>'
+        '<rect class="kept" x="0" y="12" width="{:.1f}" height="12"/>'
+        '<rect class="target" x="{:.1f}" y="0" width="6" height="26"/></svg>'
+    ).format(before, after, max(0.0, min(target, 1000) - 3))
 
 
 def histogram(score: Mapping[str, Any]) -> Markup:

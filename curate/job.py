@@ -345,9 +345,10 @@ class Job:
             for chunk in plan.chunks
         )
         rows = sum(part.rows for part in data)
-        if rows != copies:
+        wanted = copies if self.pipeline.output.copies == "repeat" else kept
+        if rows != wanted:
             raise StoppedError(
-                f"{rows} rows were written for {copies} copies in the ledger", hint="this is a defect: report it"
+                f"{rows} rows were written for {wanted} copies in the ledger", hint="this is a defect: report it"
             )
         share = counts["quarantined"] / read if read else 0.0
         allowed = self.pipeline.max_quarantined

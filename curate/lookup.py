@@ -172,9 +172,9 @@ def _place(run: Run, row: dict[str, Any]) -> dict[str, Any] | None:
     earlier = pl.any_horizontal(
         pl.col("file") < row["file"], (pl.col("file") == row["file"]) & (pl.col("row") < row["row"])
     )
-    before = int(
-        run.ledger.filter(pl.col("kept") & earlier).select(pl.col("copies").cast(pl.Int64).sum()).collect().item()
-    )
+    once = run.manifest["pipeline"].get("output", {}).get("copies") == "column"  # a row for each document, not copy
+    rows = pl.len() if once else pl.col("copies").cast(pl.Int64).sum()
+    before = int(run.ledger.filter(pl.col("kept") & earlier).select(rows).collect().item())
     for part in run.manifest["outputs"]:
         if not part["path"].startswith("dataset/data/"):
             continue

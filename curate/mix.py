@@ -114,6 +114,37 @@ def plan_mix(cells: pl.DataFrame, goal: Goal) -> Mix:
     return _mix(cells, margins, goal, planned, asked, budget, notes)
 
 
+def balance(table: Any, amount: str | None = None, documents: str | None = "documents", **options: Any) -> Mix:
+    """Plan a mix without a corpus: what a `balance` step with these options would do to a table of counts.
+
+    `table` is a polars frame, or a mapping of column to values, with the columns of `by`, and numbers: of documents in
+    the column `documents` (1 per row where there is none), of the unit in `amount` (default: the column named as the
+    unit; where there is none, documents). `options` are those of the step: by, target, budget, unit, min_share, ...
+    Raises InfeasibleError when the target cannot be met, and UsageError for options that make no sense.
+    """
+    import polars as pl
+    from pydantic import ValidationError
+
+    from curate.filters.balance import Balance
+
+    frame = pl.DataFrame(table)
+    try:
+        step = Balance.model_validate(options if options.get("unit") != "tokens" else options | {"tokenizer": "-"})
+    except ValidationError as error:
+        raise UsageError("; ".join(str(one["msg"]) for one in error.errors())) from error
+    missing = [name for name in step.columns if name not in frame.columns]
+    if missing:
+        raise UsageError(f"the table has no column {missing[0]!r}", hint=f"it has {', '.join(frame.columns)}")
+    number = pl.col(documents) if documents in frame.columns else pl.lit(1)
+    size = amount or (step.counted if step.counted in frame.columns else None)
+    counted = frame.group_by(step.columns, maintain_order=False).agg(
+        number.sum().cast(pl.Float64).alias("__documents"),
+        (number if size is None else pl.col(size)).sum().cast(pl.Float64).alias("__amount"),
+    )
+    cells = counted.select(*step.columns, documents="__documents", amount="__amount").sort(step.columns)
+    return step.mix(cells)
+
+
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 

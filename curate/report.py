@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.console import percent, plural
+from curate.representation import attention as unmet
+from curate.representation import representation
 from curate.scores import distributions
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ LARGE_LOSS = 0.5  # a step that drops more than this share of what it saw is nam
 class Report:
     """The numbers of one run, JSON-ready; rich HTML in a notebook.
 
-    `data` has `name`, `finished`, `seconds`, `exit_code`, `counts`, `bytes`, `attention`, `promises`, `steps`, `rules`,
-    `sample`, `scores`, `quarantine`, `tables`, `work` and `reproduce`. Shares are fractions of one, or null for 0/0.
+    `data` has `name`, `finished`, `seconds`, `exit_code`, `counts`, `bytes`, `attention`, `promises`, `representation`,
+    `steps`, `rules`, `sample`, `scores`, `quarantine`, `tables`, `work`, `reproduce`. Shares are fractions of one, or
+    null for 0/0.
     """
 
     data: dict[str, Any]
@@ -58,6 +61,8 @@ class Report:
         funnel = _funnel(manifest, quarantine["by_step"])
         promises = [dict(promise) for promise in manifest.get("promises", [])]
         exit_code = int(manifest.get("exit_code", 0))
+        represented = representation(tables, {step["name"]: step["filter"] for step in manifest["steps"]})
+        look = unmet(represented)
         return cls(
             {
                 "name": str(manifest["name"]),
@@ -66,8 +71,9 @@ class Report:
                 "exit_code": exit_code,
                 "counts": counts,
                 "bytes": _shares(dict(manifest["bytes"]), "read", "kept"),
-                "attention": _attention(counts, funnel, scores, promises, exit_code, sample),
+                "attention": _attention(counts, funnel, scores, promises, exit_code, sample, look),
                 "promises": promises,
+                "representation": represented,
                 "steps": funnel,
                 "rules": _rules(manifest["counts"]["by_step"], limits, _broken(ledger), _alone(ledger), sample),
                 "sample": sample,
@@ -274,7 +280,13 @@ def _quarantine(folder: Path) -> Row:
 
 
 def _attention(
-    counts: Row, funnel: Sequence[Row], scores: Sequence[Row], promises: Sequence[Row], exit_code: int, sample: Row
+    counts: Row,
+    funnel: Sequence[Row],
+    scores: Sequence[Row],
+    promises: Sequence[Row],
+    exit_code: int,
+    sample: Row,
+    unmet: Sequence[str],
 ) -> list[Row]:
     """What a reader must see first, failed promises before the rest; `level` is `failed` or `look`."""
     failed = [f"Promise not held: {row['promise']} ({row['detail']})" for row in promises if not row["held"]]
@@ -285,7 +297,7 @@ def _attention(
             f"The ledger ({sample['kept']:,} of {sample['of']:,} kept) and the manifest ({counts['kept']:,} of "
             f"{counts['kept'] + counts['dropped']:,} kept) do not agree."
         )
-    look = []
+    look = list(unmet)
     if counts["quarantined"]:
         look.append(
             f"{plural(counts['quarantined'], 'record')} ({percent(counts['quarantined_share'])}) could not be read "

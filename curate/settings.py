@@ -98,6 +98,10 @@ class Output(BaseModel, frozen=True, extra="forbid"):
     shard_size: Size = Field(default=256_000_000, description="Bytes of text per output file: 256MB.")
     dropped: Literal["none", "full"] = Field(default="none", description="Whether dropped records are written whole.")
     columns: Texts = Field(default=(), description="Scores that are added to the output records: language.label.")
+    copies: Literal["repeat", "column"] = Field(
+        default="repeat",
+        description="Up-sampled documents: written again as id#2, id#3, ..., or once, with a column `copies`.",
+    )
     ledger_columns: Texts | None = Field(default=None, description="Input columns the ledger repeats; null means all.")
 
 

@@ -223,7 +223,8 @@ def plan_shards(plan: Plan, *, kept: bool) -> list[Shard]:
         if chosen.height == 0:
             continue
         first = last = None
-        copies = chosen["copies"].to_list() if kept else [1] * chosen.height
+        repeated = kept and plan.pipeline.output.copies == "repeat"
+        copies = chosen["copies"].to_list() if repeated else [1] * chosen.height
         for row, length, count in zip(chosen["row"].to_list(), chosen["bytes"].to_list(), copies, strict=True):
             weight = length * count
             if size and size + weight > limit:
@@ -336,7 +337,7 @@ class _Records:
             if joined.height == 0:
                 continue
             joined = joined.with_columns(replay(joined, edits).alias(TEXT))
-            if self.kept:
+            if self.kept and plan.pipeline.output.copies == "repeat":
                 joined = _repeat(joined)
             yield _output(plan, joined, extra)
 
@@ -369,12 +370,24 @@ def _output(plan: Plan, records: pl.DataFrame, extra: Sequence[str]) -> pl.DataF
     for name in columns.types:
         source = {columns.text: TEXT, columns.id: "id"}.get(name, f"input.{name}")
         made.append(pl.col(source).alias(name))
+    if counts_copies(plan):
+        made.append(pl.col("copies").cast(pl.Int64).alias(copies_name(plan)))
     return records.select(*made, *extra)
 
 
 def id_name(plan: Plan) -> str:
     """The column that ids made by curate are written to: `id`, or `curate_id` where the input has another `id`."""
     return "id" if "id" not in plan.columns.types else "curate_id"
+
+
+def counts_copies(plan: Plan) -> bool:
+    """Whether the published data has a column that says how often each document counts."""
+    return plan.pipeline.output.copies == "column" and any("copies" in step.decides for step in plan.steps)
+
+
+def copies_name(plan: Plan) -> str:
+    """That column: `copies`, or `curate_copies` where the input has another `copies`."""
+    return "copies" if "copies" not in plan.columns.types else "curate_copies"
 
 
 def added_columns(plan: Plan) -> list[str]:
@@ -388,6 +401,8 @@ def data_schema(plan: Plan) -> dict[str, Any]:
     schema: dict[str, Any] = {} if columns.id is not None else {id_name(plan): pl.String()}
     for name, kind in columns.types.items():
         schema[name] = pl.String() if name in (columns.text, columns.id) else kind
+    if counts_copies(plan):
+        schema[copies_name(plan)] = pl.Int64()
     scores = {name: kind for step in plan.steps for name, kind in step.ledger_scores.items()}
     for name in plan.pipeline.output.columns:
         full = resolve(name, plan.steps)

@@ -55,7 +55,8 @@ def test_every_file_is_small() -> None:
 def test_no_data_file_is_committed_but_ours() -> None:
     data = (".parquet", ".jsonl", ".csv", ".zst", ".gz", ".bin")
 
-    assert [name for name in all_files() if name.endswith(data)] == []
+    ours = ["tests/golden/identity_sentences.jsonl"]
+    assert [name for name in all_files() if name.endswith(data) and name not in ours] == []
 
 
 @pytest.mark.parametrize("name", ["curate/filters", "curate/pipelines"])
