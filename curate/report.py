@@ -304,7 +304,8 @@ def _attention(
             "or scored and went to quarantine."
         )
     for row in funnel:
-        if row["dropped_share"] is not None and row["dropped_share"] > LARGE_LOSS:
+        asked = row["filter"] == "balance"  # it drops what was not asked for
+        if row["dropped_share"] is not None and row["dropped_share"] > LARGE_LOSS and not asked:
             look.append(
                 f"{row['step']} dropped {percent(row['dropped_share'])} of the {row['seen']:,} documents it saw."
             )
