@@ -30,7 +30,7 @@ from curate.filter import CorpusFilter
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
 from curate.read import Columns, Source, Survey, hash_ids, unite
-from curate.write import Part, added_columns, publish_all
+from curate.write import Part, added_columns, data_schema, publish_all
 
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
@@ -334,6 +334,16 @@ class Job:
         with store.publish(self.root, "audit/report.html") as temporary:
             report.save(temporary)
         store.write_json(self.root, "audit/report.json", report.to_dict())
+        self._cards(plan, manifest, report.to_dict())
+
+    def _cards(self, plan: Plan, manifest: dict[str, Any], report: dict[str, Any]) -> None:
+        """Write what is published beside the data: the dataset card and its Croissant metadata."""
+        from curate.card import Facts, croissant, readme
+
+        schema = {name: str(kind) for name, kind in data_schema(plan).items()}
+        facts = Facts(self.pipeline.card, manifest, report, schema)
+        store.write_bytes(self.root, "dataset/README.md", readme(facts).encode("utf-8", "backslashreplace"))
+        store.write_json(self.root, "dataset/croissant.json", croissant(facts))
 
     def _promises(self, plan: Plan, counts: Mapping[str, Any], data: Sequence[Part]) -> list[dict[str, Any]]:
         """What every run checks at its end; a broken count is a defect and stops it."""

@@ -121,6 +121,31 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
     memory: Size | None = Field(default=None, description="Resident bytes that a worker may grow to; null: no limit.")
 
 
+class Card(BaseModel, frozen=True, extra="forbid"):
+    """What only people know of a dataset; it is written into the card as declared."""
+
+    title: str | None = Field(default=None, description="A name for people.")
+    description: str | None = Field(default=None, description="What the data is, in one paragraph.")
+    license: str | None = Field(default=None, description="The licence's identifier on the Hub, such as cc-by-4.0.")
+    url: str | None = Field(default=None, description="Where the data can be found.")
+    creators: Texts = Field(default=(), description="Who made the dataset.")
+    contact: str | None = Field(default=None, description="Whom to write to.")
+    citation: str | None = Field(default=None, description="How to cite it.")
+    version: str | None = Field(default=None, description="The dataset's version, such as 1.0.0.")
+    sources: Texts = Field(default=(), description="Where the texts come from: names of datasets, crawls, archives.")
+    collection: str | None = Field(default=None, description="How the texts were collected, and by whom.")
+    collected: str | None = Field(default=None, description="From when to when they were collected.")
+    rights: str | None = Field(default=None, description="On what legal ground; how opt-outs were respected.")
+    consent: str | None = Field(default=None, description="Whether the people in the data know of it or agreed.")
+    purpose: str | None = Field(default=None, description="What the data is for.")
+    out_of_scope: str | None = Field(default=None, description="What it must not be used for.")
+    social_impact: str | None = Field(default=None, description="Whom it may help or harm.")
+    limitations: str | None = Field(default=None, description="What is known to be wrong or missing.")
+    annotation: str | None = Field(default=None, description="Who labelled what, by which guideline.")
+    maintenance: str | None = Field(default=None, description="Who keeps it, how errors are reported and mended.")
+    personal_data: str | None = Field(default=None, description="What personal data it holds, and why.")
+
+
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """Everything that a pipeline says beside its steps."""
 
@@ -133,6 +158,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
     audit: Audit = Field(default=Audit(), description="The audit sample.")
     limits: Limits = Field(default=Limits(), description="What a single record may cost.")
+    card: Card = Field(default=Card(), description="What only people know of the data, for its card.")
     plugins: Texts = Field(default=(), description="Python files with filters, relative to the pipeline file.")
 
 
