@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema, field_validator
 
 from curate.filter import Filter
+from curate.policy import Clause
 
 STEP_NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 SIZE = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$"
@@ -109,6 +110,12 @@ class Audit(BaseModel, frozen=True, extra="forbid"):
     """The sample of records that every step judges, so that removals can be compared."""
 
     sample: Share = Field(default=0.01, description="The share of records that is sampled: 1%.")
+    by: Texts | None = Field(
+        default=None,
+        description="Columns by whose values the report says whom each step removes; null means what `groups` and "
+        "`language` found; [] means none.",
+    )
+    strata: Texts = Field(default=(), description="Columns within whose values groups are compared as well.")
 
 
 class Limits(BaseModel, frozen=True, extra="forbid"):
@@ -158,6 +165,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
     audit: Audit = Field(default=Audit(), description="The audit sample.")
     limits: Limits = Field(default=Limits(), description="What a single record may cost.")
+    policy: Annotated[tuple[Clause, ...] | str, BeforeValidator(path_text)] = Field(
+        default=(), description="What was agreed on: clauses, or a file with them, relative to the pipeline file."
+    )
     card: Card = Field(default=Card(), description="What only people know of the data, for its card.")
     plugins: Texts = Field(default=(), description="Python files with filters, relative to the pipeline file.")
 
