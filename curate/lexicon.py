@@ -134,6 +134,8 @@ def _rules(axes: Mapping[str, Any], where: str, exact: bool) -> Iterator[tuple[s
 
 
 def _rule(given: Any, where: str, key: str, exact: bool) -> Rule:
+    from curate.kernels.tokens import words_of
+
     if isinstance(given, list):
         given = {"forms": given}
     if not isinstance(given, dict):
@@ -148,6 +150,9 @@ def _rule(given: Any, where: str, key: str, exact: bool) -> Rule:
             values[option] = _phrases(value, where, f"{key}.{option}")
         else:
             raise _wrong(where, f"{key}.{option}", f"no such key; a rule has {', '.join((*PHRASES, *SWITCHES))}")
+    for option in ("near", "heads"):
+        if any(len(words_of(phrase)) > 1 for phrase in values.get(option, ())):
+            raise _wrong(where, f"{key}.{option}", "wanted single words")
     if not values.get("forms"):
         raise _wrong(where, f"{key}.forms", "is missing or empty")
     if values.get("condition") or values.get("noun") or values.get("after_the"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from curate.filters.blocklist import Blocklist
 from curate.filters.classifier import Classifier
 from curate.filters.exact import ExactDuplicates
+from curate.filters.groups import Groups
 from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
-__all__ = ["Blocklist", "Classifier", "ExactDuplicates", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]
+__all__ = ["Blocklist", "Classifier", "ExactDuplicates", "Groups", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]

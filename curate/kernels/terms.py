@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, kernel
-from curate.kernels.tokens import APOSTROPHE, BREAK, CAPITAL, COMMA, DOT, GAPS, HYPHEN, OTHER, UPPER, Ids, Tokens
+from curate.kernels.tokens import APOSTROPHE, BREAK, CAPITAL, COMMA, DOT, GAPS, HYPHEN, OTHER, SLASH, TIGHT, UPPER, Ids, Tokens
 from curate.kernels.utf8 import Bytes
 
 # What a word can be to the words around it.
@@ -129,6 +129,8 @@ def stands(given: Tokens, terms: Terms, term: Int, at: Int, end: Int) -> bool:
 def judge(given: Tokens, terms: Terms, rule: Int, at: Int, after: Int, start: Int, end: Int) -> Int:
     """What a term at words `at` to `after` of a text is by its rule."""
     asks = terms.asks[rule]
+    if is_code(given, at - 1, at, start, end) or is_code(given, after, after, start, end):
+        return NOTHING
     if terms.before[rule] < terms.before[rule + 1] and stands_before(given, terms, rule, after, end):
         return NOTHING
     if terms.after[rule] < terms.after[rule + 1] and stands_after(given, terms, rule, at, start):
@@ -155,6 +157,15 @@ def judge(given: Tokens, terms: Terms, rule: Int, at: Int, after: Int, start: In
     if asks & CONDITION or is_name(given, terms, at, after, start, end):
         return NOTHING
     return AMBIGUOUS
+
+
+@kernel
+def is_code(given: Tokens, beside: Int, gap: Int, start: Int, end: Int) -> bool:
+    """Whether the sign between a term and the word beside it is one of an address, a path or code."""
+    if gap <= start or gap >= end:
+        return False
+    marks = given.marks[gap]
+    return bool(marks & TIGHT or (marks & SLASH and given.ids[beside] == 0))
 
 
 @kernel

@@ -15,6 +15,7 @@ from curate.kernels import Int, kernel
 from curate.kernels.utf8 import LETTER, MALFORMED, MARK, SPACE, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables
 
 Ids = NDArray[np.int32]
+Marks = NDArray[np.uint16]
 
 HASH_START, HASH_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, over code points
 
@@ -27,6 +28,8 @@ DOT = 16  # a full stop without white space after it
 COMMA = 32  # a comma or a slash
 OTHER = 64  # any other sign
 BREAK = 128  # the end of a sentence or paragraph, or the start of the text
+TIGHT = 256  # one sign alone, as in addresses, paths and code: a.b, a@b, a=b
+SLASH = 512  # a slash alone: men/women, or a path
 
 GAPS = HYPHEN | APOSTROPHE | DOT | COMMA | OTHER | BREAK
 
@@ -42,7 +45,7 @@ class Tokens(NamedTuple):
     """The words of texts end to end: those of text i are `offsets[i]` to `offsets[i + 1]`; an unknown word is 0."""
 
     ids: Ids
-    marks: Bytes
+    marks: Marks
     offsets: Offsets
 
 
@@ -95,7 +98,7 @@ def tokens(given: Texts, known: Vocabulary) -> Tokens:
     """The words of texts as numbers."""
     unicode = tables()
     most = int(given.offsets[-1] - given.offsets[0]) + 1
-    ids, marks = np.empty(most, np.int32), np.empty(most, np.uint8)
+    ids, marks = np.empty(most, np.int32), np.empty(most, np.uint16)
     offsets = np.zeros(len(given.offsets), np.int64)
     tokens_kernel(
         given.data, given.offsets, unicode.classes, unicode.lowers, signs(), known.hashes, known.ids, ids, marks, offsets
@@ -103,15 +106,18 @@ def tokens(given: Texts, known: Vocabulary) -> Tokens:
     return Tokens(ids[: offsets[-1]], marks[: offsets[-1]], offsets)
 
 
-def signs() -> Bytes:
+def signs() -> Marks:
     """What each ASCII character that is not in words says of the gap it stands in; 0 for white space."""
-    table = np.full(128, OTHER, np.uint8)
+    table = np.full(128, OTHER, np.uint16)
     for code in range(128):
         if chr(code).isspace():
             table[code] = 0
     for letters, mark in (("-", HYPHEN), ("'", APOSTROPHE), (".", DOT), (",/", COMMA), ("!?;", BREAK)):
         for letter in letters:
             table[ord(letter)] = mark
+    for letter in ".@\\=&%#~:+$?":
+        table[ord(letter)] |= TIGHT
+    table[ord("/")] |= SLASH
     return table
 
 
@@ -122,6 +128,8 @@ def mark_of(code: Int) -> Int:
         return APOSTROPHE
     if code == 0x2010 or code == 0x2011:
         return HYPHEN
+    if 0x200B <= code <= 0x200D or code == 0x2060 or code == 0xFEFF:  # without width
+        return 0
     return OTHER
 
 
@@ -131,11 +139,11 @@ def tokens_kernel(
     offsets: Offsets,
     classes: Bytes,
     lowers: NDArray[np.int32],
-    ascii: Bytes,
+    ascii: Marks,
     hashes: NDArray[np.uint64],
     numbers: Ids,
     ids: Ids,
-    marks: Bytes,
+    marks: Marks,
     ends: Offsets,
 ) -> None:
     """Write the number and the marks of each word, and where the words of each text end."""
@@ -145,6 +153,7 @@ def tokens_kernel(
         at, end = offsets[row], offsets[row + 1]
         gap: Int = BREAK
         lines: Int = 0  # line feeds in this gap
+        size: Int = 0  # its characters
         while at < end:
             code = np.int64(data[at])
             after = at + 1
@@ -152,6 +161,7 @@ def tokens_kernel(
                 code, after = decode(data, at, end)
             bits: Int = 0 if code == MALFORMED else classes[code]
             if not bits & (WORD | MARK | UNSPACED):
+                size += 1
                 if code == 0x0A:
                     lines += 1
                     if lines > 1:
@@ -193,10 +203,9 @@ def tokens_kernel(
             while hashes[slot] != 0 and hashes[slot] != hashed:
                 slot = (slot + 1) & mask
             ids[to] = numbers[slot]
-            marks[to] = written | gap
+            marks[to] = written | (gap if size == 1 else gap & ~(TIGHT | SLASH))
             to += 1
-            gap = 0
-            lines = 0
+            gap, lines, size = 0, 0, 0
         ends[row + 1] = to
 
 
