@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 IDENTITY, COUNTRIES = "identity_lexicon.toml", "countries.toml"  # in curate/data
 OPTIONAL = re.compile(r"\(([^()|]*)\)")  # lesbian(s): with and without
-SWITCHES = ("needs_head", "noun", "after_the", "condition", "predicate", "name", "exact", "only_heads")
+SWITCHES = ("needs_head", "noun", "after_the", "condition", "predicate", "name", "exact", "only_heads", "head_before")
 PHRASES = ("forms", "not_before", "not_after", "near", "heads")
 WORDS = (
     "heads", "bridges", "be", "adverbs", "persons", "determiners", "followers", "with", "the", "identify", "as",
@@ -49,6 +49,7 @@ class Rule:
     name: bool = False
     exact: bool = False
     only_heads: bool = False
+    head_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _rule(given: Any, where: str, key: str, exact: bool) -> Rule:
             raise _wrong(where, f"{key}.{option}", "wanted single words")
     if not values.get("forms"):
         raise _wrong(where, f"{key}.forms", "is missing or empty")
-    if values.get("condition") or values.get("noun") or values.get("after_the"):
+    if values.get("condition") or values.get("noun") or values.get("after_the") or values.get("head_before"):
         values.setdefault("needs_head", True)
     return Rule(**values)
 
@@ -317,7 +318,7 @@ class _Compiler:
         }  # fmt: skip
         marked = [(word, bits[kind]) for kind, words in self.kinds.items() for one in words for word in words_of(one)]
         for _, rule in self.lexicon.rules:
-            if rule.needs_head and not rule.condition:
+            if rule.needs_head and not rule.condition and not rule.head_before:
                 marked += [(word, terms.TERM) for form in rule.forms for word in words_of(form)]
         numbered = [(self.number(word), bit) for word, bit in marked]
         flags = np.zeros(len(self.numbers) + 1, np.uint16)
@@ -332,7 +333,7 @@ def _asks(rule: Rule) -> int:
     bits = (
         (rule.needs_head, terms.NEEDS_HEAD), (rule.noun, terms.NOUN), (rule.after_the, terms.AFTER_THE),
         (rule.condition, terms.CONDITION), (rule.predicate, terms.PREDICATE), (rule.name, terms.NAME),
-        (rule.only_heads, terms.ONLY_HEADS),
+        (rule.only_heads, terms.ONLY_HEADS), (rule.head_before, terms.HEAD_BEFORE),
     )  # fmt: skip
     return sum(bit for wanted, bit in bits if wanted)
 

@@ -38,6 +38,7 @@ CONDITION = 8  # what people are with
 PREDICATE = 16  # "she is blind" names a person by it
 NAME = 32  # a name where it stands beside another word with a capital letter
 ONLY_HEADS = 64  # its own nouns in place of all that name people
+HEAD_BEFORE = 128  # the noun stands before it: people of color
 
 # How a word of a term is written.
 ANY_CASE, SMALL, CAPITALISED, CAPITALS = 0, 1, 2, 3
@@ -141,6 +142,9 @@ def judge(given: Tokens, terms: Terms, rule: Int, at: Int, after: Int, start: In
         if asks & NAME and is_name(given, terms, at, after, start, end) and not has_head(given, terms, rule, after, end):
             return NOTHING
         return MENTION
+    if asks & HEAD_BEFORE:
+        known = at > start and terms.flags[given.ids[at - 1]] & (HEAD | PERSON) and not given.marks[at] & GAPS
+        return MENTION if known else NOTHING
     if asks & CONDITION and person_with(given, terms, at, start):
         return MENTION
     if has_head(given, terms, rule, after, end):
