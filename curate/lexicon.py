@@ -258,7 +258,9 @@ class _Compiler:
         forms: list[tuple[list[int], list[int], int]] = []
         for number, (_, rule) in enumerate(self.lexicon.rules):
             asks.append(_asks(rule))
-            spans.append([self.phrases(phrases) for phrases in (rule.not_before, rule.not_after, rule.near, rule.heads)])
+            spans.append(
+                [self.phrases(phrases) for phrases in (rule.not_before, rule.not_after, rule.near, rule.heads)]
+            )
             for form in rule.forms:
                 written = words_of(form)
                 forms.append(([self.number(word) for word in written], _cases(written, rule.exact), number))
@@ -344,9 +346,7 @@ def _cases(words: list[str], exact: bool) -> list[int]:
 
     if not exact:
         return [ANY_CASE] * len(words)
-    return [
-        SMALL if word[0] == lower(word)[0] else CAPITALS if word == word.upper() else CAPITALISED for word in words
-    ]
+    return [SMALL if word[0] == lower(word)[0] else CAPITALS if word == word.upper() else CAPITALISED for word in words]
 
 
 def _ints(values: Any) -> Any:

@@ -12,4 +12,14 @@ from curate.filters.near import NearDuplicates
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
-__all__ = ["Blocklist", "Classifier", "ExactDuplicates", "Groups", "Language", "Length", "NearDuplicates", "Toxicity", "Where"]
+__all__ = [
+    "Blocklist",
+    "Classifier",
+    "ExactDuplicates",
+    "Groups",
+    "Language",
+    "Length",
+    "NearDuplicates",
+    "Toxicity",
+    "Where",
+]

@@ -28,8 +28,8 @@ class Groups(Filter, name="groups"):
     """Score which groups a document belongs to or mentions, to count them or to balance by them; it drops nothing.
 
     `script`, `length` and `domain` are of the document; `country` and `identity` say what an English text mentions. A
-    mention is not authorship, and says nothing of what is said. What counts as naming people is decided by a lexicon and
-    the words around a term: docs/groups.md has the method and its known errors. Attributes not asked for are null.
+    mention is not authorship, and says nothing of what is said of them. A lexicon and the words around a term decide
+    what counts as naming people: docs/groups.md has the method and its known errors. What is not scored is null.
     """
 
     version: ClassVar[str] = "1"
@@ -99,7 +99,12 @@ class Groups(Filter, name="groups"):
         own = [COUNTRIES] * self.wants("country") + [IDENTITY] * (self.wants("identity") or bool(self.lexicons))
         extension = () if self.extend_identity is None else (self.extend_identity,)
         suffixes = (suffix_file(),) if self.wants("domain") else ()
-        return (*(Path(str(files("curate.data") / name)) for name in own), *extension, *self.lexicons.values(), *suffixes)
+        return (
+            *(Path(str(files("curate.data") / name)) for name in own),
+            *extension,
+            *self.lexicons.values(),
+            *suffixes,
+        )
 
     def reads(self) -> tuple[str, ...]:
         """The scores of earlier steps among the columns that are read."""
@@ -183,7 +188,11 @@ def scripts_of(given: Texts) -> pl.Series:
 def bands(sizes: pl.Series) -> pl.Series:
     """Sizes by powers of two, as text that sorts by size: 0, 2^00, 2^01, ..."""
     size = sizes.fill_null(0).alias("size")
-    power = pl.sum_horizontal((pl.col("size") >= 2**power).cast(pl.UInt8) for power in range(1, 32)).cast(pl.String).str.zfill(2)
+    power = (
+        pl.sum_horizontal((pl.col("size") >= 2**power).cast(pl.UInt8) for power in range(1, 32))
+        .cast(pl.String)
+        .str.zfill(2)
+    )
     return size.to_frame().select(band=pl.when(pl.col("size") == 0).then(pl.lit("0")).otherwise("2^" + power))["band"]
 
 

@@ -12,7 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, kernel
-from curate.kernels.tokens import APOSTROPHE, BREAK, CAPITAL, COMMA, DOT, GAPS, HYPHEN, OTHER, SLASH, TIGHT, UPPER, Ids, Tokens
+from curate.kernels.tokens import (
+    APOSTROPHE,
+    BREAK,
+    CAPITAL,
+    COMMA,
+    DOT,
+    GAPS,
+    HYPHEN,
+    OTHER,
+    SLASH,
+    TIGHT,
+    UPPER,
+    Ids,
+    Tokens,
+)
 from curate.kernels.utf8 import Bytes
 
 # What a word can be to the words around it.
@@ -70,7 +84,7 @@ class Terms(NamedTuple):
 
 
 def find(given: Tokens, terms: Terms) -> tuple[NDArray[np.int64], Ids, NDArray[np.int64], Bytes]:
-    """The mentions and ambiguous terms: the text of each, its rule, the place of its first word, MENTION or AMBIGUOUS."""
+    """The mentions and ambiguous terms: the text of each, its rule, its first word, MENTION or AMBIGUOUS."""
     return find_kernel(given, terms)
 
 
@@ -139,9 +153,8 @@ def judge(given: Tokens, terms: Terms, rule: Int, at: Int, after: Int, start: In
     if terms.near[rule] < terms.near[rule + 1] and not is_near(given, terms, rule, at, after, start, end):
         return NOTHING
     if not asks & NEEDS_HEAD:
-        if asks & NAME and is_name(given, terms, at, after, start, end) and not has_head(given, terms, rule, after, end):
-            return NOTHING
-        return MENTION
+        named = asks & NAME and is_name(given, terms, at, after, start, end)
+        return NOTHING if named and not has_head(given, terms, rule, after, end) else MENTION
     if asks & HEAD_BEFORE:
         known = at > start and terms.flags[given.ids[at - 1]] & (HEAD | PERSON) and not given.marks[at] & GAPS
         return MENTION if known else NOTHING
@@ -234,12 +247,14 @@ def is_name(given: Tokens, terms: Terms, at: Int, after: Int, start: Int, end: I
         return False
     if at > start and not given.marks[at] & GAPS and given.marks[at - 1] & CAPITAL and given.ids[at - 1] == 0:
         return True
-    return bool(after < end and not given.marks[after] & GAPS and given.marks[after] & CAPITAL and given.ids[after] == 0)
+    return bool(
+        after < end and not given.marks[after] & GAPS and given.marks[after] & CAPITAL and given.ids[after] == 0
+    )
 
 
 @kernel
 def has_head(given: Tokens, terms: Terms, rule: Int, after: Int, end: Int) -> bool:
-    """Whether a noun that names people follows, behind other attributes at most: Black and Latino high school students."""
+    """Whether a noun that names people follows, behind other attributes at most: Black and Latino students."""
     joined = False  # by "and" or "or" to the word before
     for place in range(after, min(end, after + REACH)):
         marks = given.marks[place]
@@ -315,7 +330,7 @@ def has_article(given: Tokens, terms: Terms, at: Int, start: Int) -> bool:
 
 @kernel
 def person_with(given: Tokens, terms: Terms, at: Int, start: Int) -> bool:
-    """Whether it is what somebody is with: children with severe autism, a man living with dementia, who has epilepsy."""
+    """Whether it is what somebody is with: children with severe autism, who has epilepsy."""
     place = before_modifiers(given, terms, at, start, ADVERB | DETERMINER | TERM, WITH)
     if place < 0 or not terms.flags[given.ids[place]] & WITH or given.marks[place] & (BREAK | OTHER | DOT):
         return False

@@ -101,7 +101,16 @@ def tokens(given: Texts, known: Vocabulary) -> Tokens:
     ids, marks = np.empty(most, np.int32), np.empty(most, np.uint16)
     offsets = np.zeros(len(given.offsets), np.int64)
     tokens_kernel(
-        given.data, given.offsets, unicode.classes, unicode.lowers, signs(), known.hashes, known.ids, ids, marks, offsets
+        given.data,
+        given.offsets,
+        unicode.classes,
+        unicode.lowers,
+        signs(),
+        known.hashes,
+        known.ids,
+        ids,
+        marks,
+        offsets,
     )
     return Tokens(ids[: offsets[-1]], marks[: offsets[-1]], offsets)
 
@@ -215,9 +224,7 @@ def main_scripts(given: Texts, codes: Bytes, scripts: int) -> NDArray[np.uint8]:
 
 
 @kernel
-def main_scripts_kernel(
-    data: Bytes, offsets: Offsets, classes: Bytes, codes: Bytes, scripts: Int
-) -> NDArray[np.uint8]:
+def main_scripts_kernel(data: Bytes, offsets: Offsets, classes: Bytes, codes: Bytes, scripts: Int) -> NDArray[np.uint8]:
     """Count the letters of each script."""
     found = np.zeros(len(offsets) - 1, np.uint8)
     counts = np.zeros(scripts, np.int64)
