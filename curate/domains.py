@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
 # Scheme, user and port may be missing; IPv6 stands in brackets.
-HOST = r"^\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:)?(?://)?(?:[^/?#@\s]*@)?(\[[^\]/?#\s]*\]|[^/?#:\s]*)(?:[:/?#]|\s*$)"
+HOST = r"^\s*(?:(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//)?(?:[^/?#@\s]*@)?(\[[^\]/?#\s]*\]|[^/?#:\s]*)(?:[:/?#]|\s*$)"
 LONGEST_HOST = 253  # characters (RFC 1035, section 2.3.4)
 
 

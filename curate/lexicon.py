@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.kernels.terms import Terms
-    from curate.kernels.tokens import Vocabulary
+    from curate.kernels.tokens import Ids, Vocabulary
 
 IDENTITY, COUNTRIES = "identity_lexicon.toml", "countries.toml"  # in curate/data
 OPTIONAL = re.compile(r"\(([^()|]*)\)")  # lesbian(s): with and without
@@ -27,7 +26,7 @@ SWITCHES = ("needs_head", "noun", "after_the", "condition", "predicate", "name",
 PHRASES = ("forms", "not_before", "not_after", "near", "heads")
 WORDS = (
     "heads", "bridges", "be", "adverbs", "persons", "determiners", "followers", "with", "the", "identify", "as",
-    "conjunctions",
+    "conjunctions", "relatives",
 )  # fmt: skip
 HINT = "docs/groups.md describes the format"
 
@@ -78,7 +77,7 @@ class Compiled(NamedTuple):
     """A lexicon as the kernels read it; `names` has the `axis/descriptor` of each rule."""
 
     vocabulary: Vocabulary
-    terms: Terms
+    table: Ids
     names: tuple[str, ...]
 
 
@@ -273,9 +272,9 @@ class _Compiler:
             first=_ints(np.concatenate([[0], np.cumsum(counts)])),
             starts=_ints(np.cumsum([0, *(len(form[0]) for form in forms)])),
             words=_ints([word for form in forms for word in form[0]]),
-            cases=np.array([case for form in forms for case in form[1]], np.uint8),
+            cases=np.array([case for form in forms for case in form[1]], np.int32),
             rules=_ints([form[2] for form in forms]),
-            asks=np.array(asks, np.uint8),
+            asks=np.array(asks, np.int32),
             before=before,
             after=after,
             near=near,
@@ -283,7 +282,7 @@ class _Compiler:
             phrase_starts=_ints(self.phrase_starts),
             phrase_words=_ints(self.phrase_words),
         )
-        return Compiled(vocabulary(list(self.numbers)), terms, tuple(name for name, _ in self.lexicon.rules))
+        return Compiled(vocabulary(list(self.numbers)), terms.table(), tuple(name for name, _ in self.lexicon.rules))
 
     def number(self, word: str) -> int:
         from curate.kernels.tokens import lower
@@ -316,14 +315,14 @@ class _Compiler:
             "heads": terms.HEAD, "bridges": terms.BRIDGE, "be": terms.BE, "adverbs": terms.ADVERB,
             "persons": terms.PERSON, "determiners": terms.DETERMINER, "followers": terms.FOLLOWER, "with": terms.WITH,
             "the": terms.THE, "identify": terms.IDENTIFY, "as": terms.AS,
-            "conjunctions": terms.CONJUNCTION,
+            "conjunctions": terms.CONJUNCTION, "relatives": terms.RELATIVE,
         }  # fmt: skip
         marked = [(word, bits[kind]) for kind, words in self.kinds.items() for one in words for word in words_of(one)]
         for _, rule in self.lexicon.rules:
             if rule.needs_head and not rule.condition and not rule.head_before:
                 marked += [(word, terms.TERM) for form in rule.forms for word in words_of(form)]
         numbered = [(self.number(word), bit) for word, bit in marked]
-        flags = np.zeros(len(self.numbers) + 1, np.uint16)
+        flags = np.zeros(len(self.numbers) + 1, np.int32)
         for number, bit in numbered:
             flags[number] |= bit
         return flags

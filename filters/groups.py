@@ -204,7 +204,7 @@ def mentions(read: Texts, lexicon: Compiled) -> pl.DataFrame:
     from curate.kernels.terms import MENTION, find
     from curate.kernels.tokens import tokens
 
-    rows, rules, _, kinds = find(tokens(read, lexicon.vocabulary), lexicon.terms)
+    rows, rules, kinds = find(tokens(read, lexicon.vocabulary), lexicon.table)
     names = pl.Series("name", lexicon.names, pl.String)
     parts = names.str.split_exact("/", 1).struct.rename_fields(["axis", "descriptor"]).struct.unnest()
     found = pl.DataFrame({"row": rows, "rule": rules, "mention": kinds == MENTION}).unique()
