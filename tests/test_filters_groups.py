@@ -294,7 +294,8 @@ def test_what_was_measured_stands_beside_identity_figures(tmp_path: Path, monkey
 # --- the contract ---
 
 
-def test_it_keeps_the_contract() -> None:
+def test_it_keeps_the_contract(tmp_path: Path) -> None:
+    (tmp_path / "jobs.toml").write_text('version = "1"\n[axes.job]\nnurse = ["nurse(s)"]\n', encoding="utf-8")
     docs = pl.DataFrame(
         {
             "text": [
@@ -308,7 +309,7 @@ def test_it_keeps_the_contract() -> None:
     )
 
     check_filter(Groups())
-    check_filter(Groups(url="url", language_column="lang"), docs)
+    check_filter(Groups(url="url", language_column="lang", lexicons={"jobs": tmp_path / "jobs.toml"}), docs)
 
 
 @pytest.mark.shared
