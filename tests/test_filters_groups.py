@@ -159,6 +159,7 @@ def test_what_names_people_is_a_mention(text: str, axes: list[str]) -> None:
         "The option is disabled by default.",
         "See https://example.org/women/black-people and docs/man/girls.txt",
         "x.women = girls@example.org",
+        "Call `man signal` first.",
     ],
 )
 def test_what_does_not_name_people_is_none(text: str) -> None:

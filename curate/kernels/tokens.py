@@ -28,7 +28,7 @@ DOT = 16  # a full stop without white space after it
 COMMA = 32  # a comma or a slash
 OTHER = 64  # any other sign
 BREAK = 128  # the end of a sentence or paragraph, or the start of the text
-TIGHT = 256  # one sign alone, as in addresses, paths and code (a.b, a@b, a=b), or inside a URL
+TIGHT = 256  # one sign alone, as in addresses, paths and code (a.b, a@b, a=b), or in a URL or code span
 SLASH = 512  # a slash alone: men/women, or a path
 
 GAPS = HYPHEN | APOSTROPHE | DOT | COMMA | OTHER | BREAK
@@ -164,6 +164,7 @@ def tokens_kernel(
         lines: Int = 0  # line feeds in this gap
         size: Int = 0  # its characters
         url = False
+        quoted = False  # whether a backtick stands before the word, as in Markdown's code
         while at < end:
             code = np.int64(data[at])
             after = at + 1
@@ -172,6 +173,7 @@ def tokens_kernel(
             bits: Int = 0 if code == MALFORMED else classes[code]
             if not bits & (WORD | MARK | UNSPACED):
                 size += 1
+                quoted = code == 0x60
                 if code == 0x3A and after + 1 < end and data[after] == 0x2F and data[after + 1] == 0x2F:
                     url = True
                 elif bits & SPACE:
@@ -217,9 +219,9 @@ def tokens_kernel(
             while hashes[slot] != 0 and hashes[slot] != hashed:
                 slot = (slot + 1) & mask
             ids[to] = numbers[slot]
-            marks[to] = written | (gap if size == 1 else gap & ~(TIGHT | SLASH)) | (TIGHT if url else 0)
+            marks[to] = written | (gap if size == 1 else gap & ~(TIGHT | SLASH)) | (TIGHT if url or quoted else 0)
             to += 1
-            gap, lines, size = 0, 0, 0
+            gap, lines, size, quoted = 0, 0, 0, False
         ends[row + 1] = to
 
 
