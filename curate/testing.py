@@ -276,7 +276,8 @@ def _named_columns(filter: Filter, docs: pl.DataFrame, columns: pl.DataFrame) ->
         if "." in name:
             yield f"the score {name!r} has a dot in its name, which means another step's score"
     declared = set(type(filter).scores)
-    given = set(columns.columns) - {EDITS, *LEDGER_COLUMNS}
+    named = {key for _, value in filter if isinstance(value, dict) for key in value}  # columns that options name
+    given = set(columns.columns) - {EDITS, *LEDGER_COLUMNS} - named
     if declared and declared != given:
         for name in sorted(given - declared):
             yield f"the score {name!r} is not documented in `scores`"

@@ -6,6 +6,7 @@ from curate.filters.balance import Balance
 from curate.filters.blocklist import Blocklist
 from curate.filters.classifier import Classifier
 from curate.filters.exact import ExactDuplicates
+from curate.filters.groups import Groups
 from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
@@ -17,6 +18,7 @@ __all__ = [
     "Blocklist",
     "Classifier",
     "ExactDuplicates",
+    "Groups",
     "Language",
     "Length",
     "NearDuplicates",
