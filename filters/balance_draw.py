@@ -82,8 +82,8 @@ def whole_copies(planned: Floats, start: float) -> Numbers:
     """
     ends = np.floor(np.round(np.cumsum(planned), 6) + start).astype(np.int64)
     found = np.diff(ends, prepend=0)
-    least = np.floor(np.round(planned, 6)).astype(np.int64)
-    whole: Numbers = np.clip(found, least, least + 1)
+    exact = np.round(planned, 6)
+    whole: Numbers = np.clip(found, np.floor(exact), np.ceil(exact)).astype(np.int64)
     return whole
 
 
@@ -134,12 +134,17 @@ def see(draw: Draw, frame: pl.DataFrame) -> Seen:
 
 
 def _pareto(key: Keys, chance: Floats) -> Keys:
-    """Pareto's order as numbers that are spread evenly: q / (1 + q) with q = u / (1 - u) * (1 - p) / p."""
+    """Pareto's order as numbers that are spread evenly: q / (1 + q) with q = u / (1 - u) * (1 - p) / p.
+
+    The upper half is for documents that cannot be chosen: they come last, in the order of their random numbers.
+    """
     u = ((key >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
     with np.errstate(divide="ignore", invalid="ignore"):
         q = u / (1 - u) * ((1 - chance) / chance)
-        spread = np.where(chance > 0, q / (1 + q), 1.0)
-    return (np.nan_to_num(spread, nan=1.0).clip(0, 1) * (2**64 - 2**12)).astype(np.uint64)
+        spread = np.where(np.isinf(q), 1.0, q / (1 + q))
+    some = chance > 0
+    upper = (np.where(some, spread, 0.0) * (2**52 - 1)).astype(np.uint64) << np.uint64(11)
+    return np.where(some, upper | (key & np.uint64(2**11 - 1)), key >> np.uint64(1) | np.uint64(2**63))
 
 
 def _best_first(scores: Floats) -> Keys:
