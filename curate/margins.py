@@ -55,7 +55,8 @@ def labels_of(cells: pl.DataFrame, column: str) -> list[str]:
 
 def has_several(labels: pl.Series) -> bool:
     """Whether a column's groups are those of documents with several labels: |one|another|."""
-    return len(labels) > 0 and bool((labels.str.starts_with(EVERY) & labels.str.ends_with(EVERY)).all())
+    several = labels.filter(labels != MISSING)
+    return len(several) > 0 and bool((several.str.starts_with(EVERY) & several.str.ends_with(EVERY)).all())
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -146,6 +146,8 @@ class Balance(CorpusFilter, name="balance"):
     def _makes_sense(self) -> Balance:
         if not self.columns:
             raise ValueError("name the columns to balance: by: [language.label]")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column is named twice")
         if {"documents", "amount"} & set(self.columns):
             raise ValueError("a column that is balanced cannot be named documents or amount")
         if self.per_column and self.by and set(self.by) != set(self.columns):
@@ -241,7 +243,7 @@ class Balance(CorpusFilter, name="balance"):
                 if any(EVERY in label for label in named):
                     raise UsageError(f"a label of {name!r} in the target holds {EVERY!r}, which stands between labels")
                 of = values.list.eval(pl.element().cast(pl.String).filter(pl.element().cast(pl.String).is_in(named)))
-                joined = of.list.unique().list.sort().list.join(EVERY)
+                joined = of.list.unique().list.sort().list.join(EVERY).fill_null("")
                 texts = pl.select(pl.format(f"{EVERY}{{}}{EVERY}", joined)).to_series()
             else:
                 self._check_sums(name)
@@ -250,10 +252,7 @@ class Balance(CorpusFilter, name="balance"):
         found.append(self._sizes(docs))
         ordered = self.rank_by or self.weight
         if ordered is not None:
-            order = column(docs, ordered).cast(pl.Float64, strict=False)
-            if self.weight is not None:
-                order = pl.select(pl.when(order.is_finite() & (order > 0)).then(order).otherwise(0.0)).to_series()
-            found.append(order.fill_null(float("nan")).alias("order"))
+            found.append(_numbers(docs, ordered, positive=self.weight is not None).alias("order"))
         return pl.DataFrame(found)
 
     def _check_sums(self, name: str) -> None:
@@ -336,3 +335,16 @@ class Balance(CorpusFilter, name="balance"):
         from curate.filters.balance_account import account
 
         return account(self, ledger)
+
+
+def _numbers(docs: pl.DataFrame, name: str, *, positive: bool) -> pl.Series:
+    """A column of numbers, null where there is none; with `positive` 0 where the number is not above 0."""
+    values = column(docs, name)
+    if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+        raise UsageError(
+            f"{name!r} is {values.dtype}, not a column of numbers", hint="name another `rank_by` or `weight`"
+        )
+    numbers = values.cast(pl.Float64).fill_nan(None)
+    if positive:
+        return pl.select(pl.when(numbers.is_finite() & (numbers > 0)).then(numbers).otherwise(0.0)).to_series()
+    return numbers
