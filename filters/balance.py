@@ -132,10 +132,15 @@ class Balance(CorpusFilter, name="balance"):
     def _plain_target(cls, target: Any) -> Any:
         return with_paths(with_plain_keys(target))
 
-    @field_validator("min_share", "max_share", "min_documents", mode="before")
+    @field_validator("min_share", "max_share", mode="before")
     @classmethod
     def _plain_bound(cls, bound: Any) -> Any:
         return with_plain_keys(bound)
+
+    @field_validator("min_documents", mode="before")
+    @classmethod
+    def _plain_counts(cls, bound: Any) -> Any:
+        return with_plain_keys(bound, number=int)
 
     @field_validator("rate_bounds", mode="before")
     @classmethod
@@ -150,8 +155,8 @@ class Balance(CorpusFilter, name="balance"):
             raise ValueError("a column is named twice")
         if {"documents", "amount"} & set(self.columns):
             raise ValueError("a column that is balanced cannot be named documents or amount")
-        if self.per_column and self.by and set(self.by) != set(self.columns):
-            raise ValueError(f"target has entries for {', '.join(self.columns)}, by names {', '.join(self.by)}")
+        if self.per_column and isinstance(self.target, dict) and set(self.target) != set(self.columns):
+            raise ValueError(f"target has entries for {', '.join(self.target)}, by names {', '.join(self.by)}")
         _, unit = read_budget(self.budget)
         if unit is not None and self.unit is not None and unit != self.unit:
             raise ValueError(f"budget is in {unit}, unit says {self.unit}")

@@ -82,11 +82,11 @@ def _name(key: Any) -> str:
     return MISSING if key is None else str(key).lower() if isinstance(key, bool) else str(key)
 
 
-def with_plain_keys(value: Any) -> Any:
-    """Nested options with plain keys, numbers as floats."""
+def with_plain_keys(value: Any, number: type[int] | type[float] = float) -> Any:
+    """Nested options with the names of groups as keys, whole numbers as `number`."""
     if isinstance(value, Mapping):
-        return {_name(key): with_plain_keys(one) for key, one in value.items()}
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return {_name(key): with_plain_keys(one, number) for key, one in value.items()}
+    return number(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def with_paths(target: Any) -> Any:
