@@ -128,7 +128,7 @@ def _wishes(column: str, names: Sequence[str], wish: Wish, amounts: Floats, soft
     named: Floats = np.array([wish.shares.get(name, 0.0) for name in names])
     if OTHER in names and OTHER not in wish.shares:
         named[-1] = max(0.0, 1 - named.sum())
-    elif OTHER not in names and 0 < named.sum() < 1:
+    elif OTHER not in names and 0 < named.sum() < 1 and amounts.sum() > 0:
         if named.sum() < 1 - ROUNDING and not soft:
             raise InfeasibleError(
                 f"the shares of {column} add up to {named.sum():.4g}, and there are no other documents for the rest",
