@@ -85,7 +85,8 @@ def plan_mix(cells: pl.DataFrame, goal: Goal) -> Mix:
     unknown = _unknown(cells, margins, goal)
     if cells["amount"].sum() == 0:
         if cells.height and goal.budget is not None and not goal.soft:
-            raise infeasible([Short("all", "groups", goal.budget, 0.0, "all documents are empty")], goal.budget, goal)
+            empty = Short(margins[0].column, "all groups", goal.budget, 0.0, "all documents are empty")
+            raise infeasible([empty], goal.budget, goal)
         planned, budget = np.zeros(cells.height), 0.0
         asked, notes = [np.zeros(len(margin.names)) for margin in margins], list[str]()
     elif len(margins) == 1 and margins[0].exclusive:

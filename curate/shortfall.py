@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curate.mix import Goal
 
 NEARLY = 1e-6  # relative; less is the rounding of numbers, not a shortfall
+LISTED = 20  # groups that a message lists
 ABSENT = "there are no such documents"
 
 
@@ -67,7 +68,9 @@ def used(goal: Goal) -> str:
 def infeasible(short: Sequence[Short], budget: float, goal: Goal) -> InfeasibleError:
     """The error that lists what is short, the largest shortfall first."""
     rows = sorted(short, key=lambda one: (one.possible - one.asked, one.column, one.group))
-    lines = [_line(one, budget, goal.unit) for one in rows]
+    lines = [_line(one, budget, goal.unit) for one in rows[:LISTED]]
+    if len(rows) > LISTED:
+        lines.append(f"  and {len(rows) - LISTED:,} more groups")
     return InfeasibleError(
         "the target cannot be met:\n" + "\n".join(lines),
         hint="lower the budget or these shares, raise max_repeats, or take the nearest mix with on_infeasible: soft; "

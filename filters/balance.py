@@ -90,7 +90,11 @@ class Balance(CorpusFilter, name="balance"):
     )
     max_share: ShareBound = Field(default=1.0, description="most share of every group, or of some, as `min_share`")
     min_documents: CountBound = Field(
-        default=0, description="least number of documents of every group, or of some, as `min_share`"
+        default=0,
+        description=(
+            "least number of documents of every group, or of some, as `min_share`; in other units than documents it "
+            "stands for so many of the group's average size"
+        ),
     )
     max_repeats: int = Field(default=1, ge=1, le=1000, description="how often a document may be used")
     rate_bounds: tuple[float, float | None] = Field(

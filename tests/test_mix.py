@@ -199,6 +199,13 @@ def test_the_largest_shortfall_is_named_first() -> None:
     assert message.index("g = c") < message.index("g = b") < message.index("g = a")
 
 
+def test_a_long_list_is_cut_with_a_count() -> None:
+    message = refused(one, Wish("shares", shares={f"z{number}": 0.01 for number in range(100)}))
+
+    assert message.count("there are no such documents") == 20
+    assert "and 80 more groups" in message
+
+
 def test_a_budget_above_the_supply() -> None:
     message = refused(one, NATURAL, budget=1000.0, max_repeats=3)
 
