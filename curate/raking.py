@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 MARGIN_ERROR = 1e-9  # relative; reached by Newton's method in about ten steps
 GOOD_ENOUGH = 1e-6  # the promise (issue 6): a larger error is told
 STEPS = 500
+STRIDE = 5.0  # the most that the logarithm of a factor changes in one step
 SLACK = 1e-7  # HiGHS meets constraints within this, relative to the total
 DENSE = 500  # unknowns up to which a dense solver is the faster one
 STRETCH = 1e6  # a cell that no solution has further from its bound than ROOM / STRETCH, in parts of its own amount,
@@ -210,9 +211,10 @@ def _newton(
         before = value(x, b)
         while True:
             move = -_solve(curve + ridge * sparse.diags_array(damping), gradient)
-            move *= min(1.0, 20 / max(np.abs(move).max(), 1e-300))
+            move = np.clip(move, -STRIDE, STRIDE)  # each by itself: a level that is far off does not hold up the others
             tried, tried_x = b + move, x + np.asarray(transposed @ move)
-            if value(tried_x, tried) <= before + 1e-4 * float(gradient @ move) + 1e-16 * abs(before):
+            slope = float(gradient @ move)
+            if slope < 0 and value(tried_x, tried) <= before + 1e-4 * slope + 1e-16 * abs(before):
                 ridge = max(ridge / 10, 1e-12)
                 break
             ridge *= 10

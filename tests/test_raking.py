@@ -249,3 +249,18 @@ def test_ten_thousand_cells() -> None:
 
     assert raked.error <= 1e-6
     assert (raked.weights <= 3 * own * (1 + 1e-12)).all()
+
+
+def test_a_column_of_two_thousand_values_settles_in_few_steps() -> None:
+    numbers = np.random.default_rng(0)
+    places = np.array(
+        [(value, other) for value in range(2000) for other in range(3) if numbers.random() < 0.7 or not other]
+    )
+    membership = membership_of(places, (2000, 3))
+    own = 10 ** numbers.uniform(2, 6, len(places))
+    wanted = membership @ (own * numbers.uniform(0.1, 10, len(own)))
+
+    raked = rake(membership, wanted, own, 0 * own, 20 * own)
+
+    assert raked.error <= 1e-6
+    assert raked.steps <= 50
