@@ -7,6 +7,7 @@ whatever unit is balanced: documents, bytes, words or tokens. Sources: temperatu
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import Any
 
@@ -29,24 +30,20 @@ def temperature(amounts: Floats, alpha: float) -> Floats:
 def fill(wishes: Floats, least: Floats, most: Floats, total: float) -> Floats:
     """Amounts in proportion to the wishes, cut to least and most, that add up to the total; or come nearest to it.
 
-    Finds the level with sum(clip(level * wish, least, most)) = total exactly, between the corners of that sum. Least
-    must not be above most. A total below sum(least) gives `least`, one above what can be had gives the most.
+    Finds the level with sum(clip(level * wish, least, most)) = total between two corners of that sum, which rises with
+    the level. Least must not be above most. A total below sum(least) gives `least`, one above what can be had the most
+    that can be had; a group without a wish stays at its least.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        corners = np.concatenate([least / wishes, most / wishes])
+        corners = np.concatenate([[0.0], least / wishes, most / wishes])
     corners = np.unique(corners[np.isfinite(corners) & (corners >= 0)])
-    if len(corners) == 0:
-        return np.where(wishes > 0, most, least)
-    sums = np.array([_at(wishes, least, most, corner).sum() for corner in corners])
-    place = int(np.searchsorted(sums, total))
-    if place == 0:
-        return _at(wishes, least, most, corners[0] * (total / sums[0]) if least.sum() < total else 0.0)
-    if place == len(corners):
-        return _at(wishes, least, most, corners[-1])
-    low, high = corners[place - 1], corners[place]
-    rise = sums[place] - sums[place - 1]
-    level = low + (high - low) * (total - sums[place - 1]) / rise if rise > 0 else low
-    return _at(wishes, least, most, level)
+    place = bisect.bisect_left(corners, total, key=lambda level: float(_at(wishes, least, most, level).sum()))
+    low = corners[max(place - 1, 0)]
+    below = float(_at(wishes, least, most, low).sum())
+    middle = (low + corners[place]) / 2 if place < len(corners) else 2 * low + 1
+    rise = float(wishes[(least < middle * wishes) & (middle * wishes < most)].sum())  # between the corners it is a line
+    level = low + (total - below) / rise if place and rise > 0 else low
+    return _at(wishes, least, most, min(level, corners[place]) if place < len(corners) else level)
 
 
 def _at(wishes: Floats, least: Floats, most: Floats, level: float) -> Floats:

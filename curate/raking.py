@@ -5,9 +5,9 @@ to. The weights are the nearest to the cells' own amounts (Deville and Sarndal 1
 sum(w ln(w / d) - w + d) with low <= w <= high, which is w = clip(d exp(A' b), low, high). Bounds are part of the
 problem, so that margins stay exact; weights cut after raking would miss them.
 
-Before anything is iterated, a linear programme (HiGHS) answers whether there is a solution, and which cells have to be
-at a bound in every one of them: those are set, and what is left has a solution inside its bounds, which Newton's method
-finds.
+A linear programme (HiGHS) answers whether there is a solution; Newton's method finds the nearest one. Where it does not
+settle, some cells are at a bound in every solution: a second programme tells which, those are set, and what is left has
+a solution inside its bounds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
+from scipy.sparse.linalg import spsolve
 
 Floats = NDArray[np.float64]
 
 MARGIN_ERROR = 1e-9  # relative; reached by Newton's method in about ten steps
 GOOD_ENOUGH = 1e-6  # the promise (issue 6): a larger error is told
 STEPS = 500
+STRIDE = 5.0  # the most that the logarithm of a factor changes in one step
 SLACK = 1e-7  # HiGHS meets constraints within this, relative to the total
+DENSE = 500  # unknowns up to which a dense solver is the faster one
 STRETCH = 1e6  # a cell that no solution has further from its bound than ROOM / STRETCH, in parts of its own amount,
 ROOM = 1e-4  # counts as at the bound
 
@@ -94,18 +97,39 @@ def rake(membership: sparse.csr_array, wanted: Floats, own: Floats, low: Floats,
     """
     size = float(own.sum()) or 1.0
     own, low, high, wanted = own / size, low / size, high / size, wanted / size
-    at_low, at_high = _forced(membership, wanted, own, low, high)
-    weights = np.where(at_low, low, np.where(at_high, high, 0.0))
-    free = ~(at_low | at_high) & (own > 0)
-    steps = 0
-    if free.any():
-        rest = wanted - membership @ weights
-        part = membership[:, free].tocsr()
-        rows = np.diff(part.indptr) > 0  # margins that are settled by cells at their bounds say nothing of the others
-        found, steps = _newton(part[rows], rest[rows], own[free], low[free], high[free], wanted[rows])
-        weights[free] = found
+    nothing = np.zeros(len(own), bool)
+    weights, steps = _inside(membership, wanted, own, low, high, nothing, low == high)
+    if relative_error(np.asarray(membership @ weights), wanted) > MARGIN_ERROR:  # some cells can only be at a bound
+        forced, more = _inside(membership, wanted, own, low, high, *_forced(membership, wanted, own, low, high))
+        weights, steps = _better(membership, wanted, weights, forced), steps + more
     margins = np.asarray(membership @ weights)
     return Raked(weights * size, margins * size, relative_error(margins, wanted), steps)
+
+
+def _inside(
+    membership: sparse.csr_array,
+    wanted: Floats,
+    own: Floats,
+    low: Floats,
+    high: Floats,
+    at_low: NDArray[np.bool_],
+    at_high: NDArray[np.bool_],
+) -> tuple[Floats, int]:
+    """Weights where some cells are at their bounds, and the others found by Newton's method; its steps."""
+    weights = np.where(at_low, low, np.where(at_high, high, 0.0))
+    free = ~(at_low | at_high) & (own > 0)
+    if not free.any():
+        return weights, 0
+    rest = wanted - membership @ weights
+    part = membership[:, free].tocsr()
+    rows = np.diff(part.indptr) > 0  # margins that are settled by cells at their bounds say nothing of the others
+    weights[free], steps = _newton(part[rows], rest[rows], own[free], low[free], high[free], wanted[rows])
+    return weights, steps
+
+
+def _better(membership: sparse.csr_array, wanted: Floats, one: Floats, other: Floats) -> Floats:
+    errors = [relative_error(np.asarray(membership @ weights), wanted) for weights in (one, other)]
+    return one if errors[0] < errors[1] else other
 
 
 def relative_error(margins: Floats, wanted: Floats) -> float:
@@ -183,14 +207,14 @@ def _newton(
         if error <= MARGIN_ERROR:
             return weights, step
         inside = np.where((x >= first) & (x <= last), weights, 0.0)
-        curve = (membership @ sparse.diags_array(inside) @ transposed).toarray()
+        curve = membership @ sparse.diags_array(inside) @ transposed
         before = value(x, b)
         while True:
-            damped = curve + ridge * np.diag(damping)
-            move = -np.linalg.solve(damped, gradient)
-            move *= min(1.0, 20 / max(np.abs(move).max(), 1e-300))
+            move = -_solve(curve + ridge * sparse.diags_array(damping), gradient)
+            move = np.clip(move, -STRIDE, STRIDE)  # each by itself: a level that is far off does not hold up the others
             tried, tried_x = b + move, x + np.asarray(transposed @ move)
-            if value(tried_x, tried) <= before + 1e-4 * float(gradient @ move) + 1e-16 * abs(before):
+            slope = float(gradient @ move)
+            if slope < 0 and value(tried_x, tried) <= before + 1e-4 * slope + 1e-16 * abs(before):
                 ridge = max(ridge / 10, 1e-12)
                 break
             ridge *= 10
@@ -199,3 +223,10 @@ def _newton(
         b, x = tried, tried_x
         weights = weights_at(x)
     return best[1], STEPS
+
+
+def _solve(matrix: sparse.sparray, right: Floats) -> Floats:
+    """The solution of a symmetric system; a column of many values makes a matrix that is nearly diagonal."""
+    if len(right) <= DENSE:
+        return np.asarray(np.linalg.solve(matrix.toarray(), right))
+    return np.asarray(spsolve(matrix.tocsc(), right))

@@ -165,7 +165,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
     audit: Audit = Field(default=Audit(), description="The audit sample.")
     limits: Limits = Field(default=Limits(), description="What a single record may cost.")
-    policy: Annotated[tuple[Clause, ...] | str, BeforeValidator(path_text)] = Field(
+    policy: tuple[Clause, ...] | str = Field(
         default=(), description="What was agreed on: clauses, or a file with them, relative to the pipeline file."
     )
     card: Card = Field(default=Card(), description="What only people know of the data, for its card.")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,18 +12,23 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter, as_tuples
+from curate.filters.balance_options import (
+    check_wish,
+    count_tokens,
+    read_bound,
+    read_budget,
+    read_part,
+    wish_of,
+    with_paths,
+    with_plain_keys,
+)
 from curate.filters.keep import column
+from curate.margins import BETWEEN, EVERY, MISSING, has_several
 
 if TYPE_CHECKING:
     from curate.filters.balance_draw import Draw
     from curate.mix import Goal, Mix, Wish
 
-METHODS = ("natural", "unimax", "rehydrate")
-UNITS = ("documents", "bytes", "words", "tokens")
-BUDGET = re.compile(r"^\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMgGbBtT]?)\s*([A-Za-z]*)\s*$")
-POWERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
-NAMES = {"": None, "document": "documents", "doc": "documents", "docs": "documents", "byte": "bytes", "word": "words"}
-NAMES |= {"token": "tokens", **{unit: unit for unit in UNITS}}
 CELL = "\x1f"  # between the groups of a cell, where they are one text
 
 ShareBound = float | dict[str, float | dict[str, float]]
@@ -74,8 +76,8 @@ class Balance(CorpusFilter, name="balance"):
     budget: str | int | float | None = Field(
         default=None,
         description=(
-            "how much to keep: `2B tokens`, `8000 documents`, `1.5GB`, or a number in `unit`; null keeps as much as "
-            "the target allows, at most as much as there is"
+            "how much to keep: `2B tokens`, `8000 documents`, `1.5GB`, a number in `unit`, or `30%` of what there is; "
+            "null keeps as much as the target allows, at most as much as there is"
         ),
     )
     unit: Literal["documents", "bytes", "words", "tokens"] | None = Field(
@@ -89,7 +91,11 @@ class Balance(CorpusFilter, name="balance"):
     )
     max_share: ShareBound = Field(default=1.0, description="most share of every group, or of some, as `min_share`")
     min_documents: CountBound = Field(
-        default=0, description="least number of documents of every group, or of some, as `min_share`"
+        default=0,
+        description=(
+            "least number of documents of every group, or of some, as `min_share`; in other units than documents it "
+            "stands for so many of the group's average size"
+        ),
     )
     max_repeats: int = Field(default=1, ge=1, le=1000, description="how often a document may be used")
     rate_bounds: tuple[float, float | None] = Field(
@@ -129,12 +135,17 @@ class Balance(CorpusFilter, name="balance"):
     @field_validator("target", mode="before")
     @classmethod
     def _plain_target(cls, target: Any) -> Any:
-        return _paths(_inner(target))
+        return with_paths(with_plain_keys(target))
 
-    @field_validator("min_share", "max_share", "min_documents", mode="before")
+    @field_validator("min_share", "max_share", mode="before")
     @classmethod
     def _plain_bound(cls, bound: Any) -> Any:
-        return _inner(bound)
+        return with_plain_keys(bound)
+
+    @field_validator("min_documents", mode="before")
+    @classmethod
+    def _plain_counts(cls, bound: Any) -> Any:
+        return with_plain_keys(bound, number=int)
 
     @field_validator("rate_bounds", mode="before")
     @classmethod
@@ -145,11 +156,13 @@ class Balance(CorpusFilter, name="balance"):
     def _makes_sense(self) -> Balance:
         if not self.columns:
             raise ValueError("name the columns to balance: by: [language.label]")
-        if self.per_column and self.by and set(self.by) != set(self.columns):
-            raise ValueError(f"target has entries for {', '.join(self.columns)}, by names {', '.join(self.by)}")
-        amount, unit = self.amount()
-        if amount is not None and amount <= 0:
-            raise ValueError("budget must be above 0")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column is named twice")
+        if {"documents", "amount"} & set(self.columns):
+            raise ValueError("a column that is balanced cannot be named documents or amount")
+        if self.per_column and isinstance(self.target, dict) and set(self.target) != set(self.columns):
+            raise ValueError(f"target has entries for {', '.join(self.target)}, by names {', '.join(self.by)}")
+        _, unit = read_budget(self.budget)
         if unit is not None and self.unit is not None and unit != self.unit:
             raise ValueError(f"budget is in {unit}, unit says {self.unit}")
         if self.counted == "tokens" and self.tokenizer is None:
@@ -159,20 +172,15 @@ class Balance(CorpusFilter, name="balance"):
         if self.select == "top" and self.weight is not None:
             raise ValueError("`weight` is for `select: random`")
         low, high = self.rate_bounds
-        if low < 0 or (high is not None and high < max(low, 1.0)) or low > 1:
+        if not (0 <= low <= 1 and (high is None or 1 <= high < float("inf"))):
             raise ValueError("rate_bounds must be [low, high] with 0 <= low <= 1 <= high")
         if self.rate_bounds != (0.0, None) and not self.per_column:
             raise ValueError("rate_bounds is for targets of several columns")
-        self._check_bounds()
-        for name, wish in self.wishes(files=False).items():
-            _check_wish(name, wish)
+        wishes = self.wishes(files=False)
+        self._bounds(list(wishes))
+        for name, wish in wishes.items():
+            check_wish(name, wish)
         return self
-
-    def _check_bounds(self) -> None:
-        for option in ("min_share", "max_share", "min_documents"):
-            numbers = list(_numbers(getattr(self, option)))
-            if any(number < 0 or (option != "min_documents" and number > 1) for number in numbers):
-                raise ValueError(f"{option} must be {'counts' if option == 'min_documents' else 'shares from 0 to 1'}")
 
     # what the options say
 
@@ -191,46 +199,28 @@ class Balance(CorpusFilter, name="balance"):
     @property
     def counted(self) -> str:
         """The unit of everything."""
-        return self.unit or self.amount()[1] or "bytes"
-
-    def amount(self) -> tuple[float | None, str | None]:
-        """The budget as a number, and the unit that it names; ValueError for what is neither."""
-        if self.budget is None or isinstance(self.budget, int | float):
-            return self.budget if self.budget is None else float(self.budget), None
-        match = BUDGET.match(self.budget)
-        wanted = "must be an amount such as `2B tokens`, `8000 documents`, `1.5GB` or a number"
-        if match is None:
-            raise ValueError(f"budget {wanted}")
-        number, power, unit = match[1].replace(",", "").replace("_", ""), match[2].lower(), match[3].lower()
-        if power and f"{power}{unit}" in NAMES:  # 10 tokens: the t belongs to the word
-            power, unit = "", f"{power}{unit}"
-        elif power and unit == "b":  # 1.5GB
-            unit = "bytes"
-        if unit not in NAMES or (power == "b" and not unit):  # 2B: billions, or bytes?
-            raise ValueError(f"budget {wanted}")
-        return float(Decimal(number) * POWERS[power]), NAMES[unit]
+        return self.unit or read_budget(self.budget)[1] or "bytes"
 
     def wishes(self, *, files: bool = True) -> dict[str, Wish]:
         """What is asked of each column's groups; files of shares are read unless told not to."""
-        from curate.mix import BETWEEN
-
         if self.per_column and isinstance(self.target, dict):
-            return {name: _wish(value, (name,), files) for name, value in self.target.items()}
-        return {BETWEEN.join(self.columns): _wish(self.target, self.columns, files)}
+            return {name: wish_of(value, (name,), files) for name, value in self.target.items()}
+        return {BETWEEN.join(self.columns): wish_of(self.target, self.columns, files)}
 
     def goal(self, overlap: frozenset[str] = frozenset(), *, soft: bool = False) -> Goal:
         """What is asked of a mix, as `curate.mix` takes it."""
         from curate.mix import Goal
 
         wishes = self.wishes()
-        bounds = {
-            option: _by_column(getattr(self, option), list(wishes), self.per_column)
-            for option in ("min_share", "max_share", "min_documents")
-        }
         return Goal(
-            wishes, self.counted, self.amount()[0], max_repeats=self.max_repeats, rates=self.rate_bounds,
-            overlap=overlap, soft=soft or self.on_infeasible == "soft", **bounds,
+            wishes, self.counted, read_budget(self.budget)[0],
+            part=read_part(self.budget), max_repeats=self.max_repeats, rates=self.rate_bounds,
+            overlap=overlap, soft=soft or self.on_infeasible == "soft", **self._bounds(list(wishes)),
         )  # fmt: skip
+
+    def _bounds(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        options = ("min_share", "max_share", "min_documents")
+        return {option: read_bound(option, getattr(self, option), names, self.per_column) for option in options}
 
     def files(self) -> tuple[Path, ...]:
         """The tokenizer and the files of shares."""
@@ -251,8 +241,6 @@ class Balance(CorpusFilter, name="balance"):
 
     def sketch(self, docs: pl.DataFrame) -> pl.DataFrame:
         """Each document's groups, size, and what orders it in its group."""
-        from curate.mix import EVERY, MISSING
-
         found = []
         for place, name in enumerate(self.columns):
             values = column(docs, name)
@@ -263,8 +251,10 @@ class Balance(CorpusFilter, name="balance"):
                         f"{name!r} holds several labels per document: its target must be shares by name",
                         hint=f"for example target: {{{name}: {{label: 0.1}}}}",
                     )
+                if any(EVERY in label for label in named):
+                    raise UsageError(f"a label of {name!r} in the target holds {EVERY!r}, which stands between labels")
                 of = values.list.eval(pl.element().cast(pl.String).filter(pl.element().cast(pl.String).is_in(named)))
-                joined = of.list.unique().list.sort().list.join(EVERY)
+                joined = of.list.unique().list.sort().list.join(EVERY).fill_null("")
                 texts = pl.select(pl.format(f"{EVERY}{{}}{EVERY}", joined)).to_series()
             else:
                 self._check_sums(name)
@@ -273,16 +263,11 @@ class Balance(CorpusFilter, name="balance"):
         found.append(self._sizes(docs))
         ordered = self.rank_by or self.weight
         if ordered is not None:
-            order = column(docs, ordered).cast(pl.Float64, strict=False)
-            if self.weight is not None:
-                order = pl.select(pl.when(order.is_finite() & (order > 0)).then(order).otherwise(0.0)).to_series()
-            found.append(order.fill_null(float("nan")).alias("order"))
+            found.append(_numbers(docs, ordered, positive=self.weight is not None).alias("order"))
         return pl.DataFrame(found)
 
     def _check_sums(self, name: str) -> None:
         """Refuse shares of groups that do not overlap when they add up to more than everything."""
-        from curate.mix import BETWEEN
-
         wishes = self.wishes()
         wish = wishes.get(name) or wishes[BETWEEN.join(self.columns)]
         total = sum(wish.shares.values())
@@ -322,10 +307,10 @@ class Balance(CorpusFilter, name="balance"):
 
     def mix(self, cells: pl.DataFrame, *, soft: bool = False) -> Mix:
         """The allocation for a table of counts: the columns of groups, `documents` and `amount`."""
-        from curate.mix import EVERY, plan_mix
+        from curate.mix import plan_mix
 
-        names = [name for name in self.columns if self.per_column and cells[name].str.starts_with(EVERY).all()]
-        return plan_mix(cells, self.goal(frozenset(names) if cells.height else frozenset(), soft=soft))
+        names = [name for name in self.columns if self.per_column and has_several(cells[name])]
+        return plan_mix(cells, self.goal(frozenset(names), soft=soft))
 
     def _draw(self, mix: Mix, cells: pl.DataFrame, step: str) -> Draw:
         """What every cell gets, ready to be drawn."""
@@ -363,111 +348,14 @@ class Balance(CorpusFilter, name="balance"):
         return account(self, ledger)
 
 
-# --- reading options --------------------------------------------------------------------------------------------------
-
-
-def _name(key: Any) -> str:
-    """A group's name as the ledger writes its value; null is the group of documents without one."""
-    from curate.mix import MISSING
-
-    return MISSING if key is None else str(key).lower() if isinstance(key, bool) else str(key)
-
-
-def _inner(value: Any) -> Any:
-    """Nested options with plain keys, numbers as floats."""
-    if isinstance(value, Mapping):
-        return {_name(key): _inner(one) for key, one in value.items()}
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _paths(target: Any) -> Any:
-    """A target in which whatever is a text, and no method, is a path."""
-    if isinstance(target, dict):
-        return {key: _paths(one) for key, one in target.items()}
-    return Path(target) if isinstance(target, str) and target not in METHODS else target
-
-
-def _numbers(bound: Any) -> list[float]:
-    return [number for one in bound.values() for number in _numbers(one)] if isinstance(bound, dict) else [bound]
-
-
-def _by_column(bound: Any, names: list[str], per_column: bool) -> dict[str, Any]:
-    """A bound for every column that is balanced."""
-    if isinstance(bound, dict) and per_column:
-        unknown = [name for name in bound if name not in names]
-        if unknown:
-            raise UsageError(f"a bound names the column {unknown[0]!r}, which the target does not")
-        return dict(bound)
-    return dict.fromkeys(names, bound)
-
-
-def _wish(value: Any, columns: tuple[str, ...], files: bool) -> Wish:
-    from curate.mix import Wish
-
-    if isinstance(value, dict):
-        if set(value) == {"temperature"}:
-            return Wish("temperature", float(value["temperature"]))
-        return Wish("shares", shares=value)
-    if value in METHODS:
-        return Wish(value)
-    if isinstance(value, Path) and value.suffix.lower() in (".csv", ".parquet"):
-        return Wish("shares", shares=read_shares(value, columns) if files else {})
-    raise ValueError(
-        "target must be natural, unimax, rehydrate, {temperature: 0.3}, {value: share} or a .csv or .parquet file, "
-        f"not {str(value)!r}"
-    )
-
-
-def _check_wish(column: str, wish: Wish) -> None:
-    if wish.method == "temperature" and not 0 <= wish.alpha <= 1:
-        raise ValueError("temperature is the power of the amounts, from 0 (equal shares) to 1 (as they are)")
-    if any(not isinstance(share, float) or not 0 <= share <= 1 for share in wish.shares.values()):
-        raise ValueError(f"shares of {column} must be numbers from 0 to 1")
-
-
-@cache
-def read_shares(path: Path, columns: tuple[str, ...]) -> Mapping[str, float]:
-    """The shares in a file with the named columns (or one column `value`) and `share`."""
-    from curate.mix import BETWEEN
-
-    try:
-        csv = path.suffix.lower() == ".csv"
-        table = pl.read_csv(path, infer_schema=False) if csv else pl.read_parquet(path)
-        table = table.with_columns(pl.col("share").cast(pl.Float64))
-        names = ["value"] if len(columns) == 1 and columns[0] not in table.columns else list(columns)
-        rows = table.select(*(pl.col(name).cast(pl.String) for name in names), "share").rows()
-    except (OSError, pl.exceptions.PolarsError) as error:
+def _numbers(docs: pl.DataFrame, name: str, *, positive: bool) -> pl.Series:
+    """A column of numbers, null where there is none; with `positive` 0 where the number is not above 0."""
+    values = column(docs, name)
+    if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise UsageError(
-            f"the shares in {str(path)!r} cannot be read: {error}",
-            hint=f"a .csv or .parquet file with the columns {', '.join(columns)} and share",
-        ) from error
-    shares = {BETWEEN.join(_name(part) for part in row[:-1]): row[-1] for row in rows}
-    bad = [name for name, share in shares.items() if share is None or not 0 <= share <= 1]
-    if bad or len(shares) < len(rows) or sum(shares.values()) > 1 + 1e-6:
-        wrong = f"the share of {bad[0]!r} is not from 0 to 1" if bad else "a value is named twice"
-        if not bad and len(shares) == len(rows):
-            wrong = f"they add up to {sum(shares.values()):.6g}"
-        raise UsageError(f"the shares in {str(path)!r} are wrong: {wrong}", hint="shares are parts of 1")
-    return shares
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-def count_tokens(path: Path, texts: pl.Series) -> list[int]:
-    """The tokens of each text, without special tokens, by a tokenizer.json of the `tokenizers` library."""
-    encode = _tokenizer(path)
-    return [len(one.ids) for one in encode.encode_batch_fast(texts.to_list(), add_special_tokens=False)]
-
-
-@cache
-def _tokenizer(path: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        made = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for every fault of the file
-        raise UsageError(f"the tokenizer {str(path)!r} cannot be read: {error}") from error
-    made.no_truncation()
-    made.no_padding()
-    return made
+            f"{name!r} is {values.dtype}, not a column of numbers", hint="name another `rank_by` or `weight`"
+        )
+    numbers = values.cast(pl.Float64).fill_nan(None)
+    if positive:
+        return pl.select(pl.when(numbers.is_finite() & (numbers > 0)).then(numbers).otherwise(0.0)).to_series()
+    return numbers

@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 
 from curate.allocation import total_variation
-from curate.mix import labels_of, worst_off
+from curate.margins import EVERY, OTHER, has_several, labels_of
+from curate.mix_account import worst_off
 
 if TYPE_CHECKING:
     from curate.filters.balance import Balance
     from curate.mix import Mix
-
-CELL = "\x1f"
 
 GROUPS: dict[str, Any] = {
     "column": pl.String, "group": pl.String, "documents_before": pl.Int64, "documents_after": pl.Int64,
@@ -49,11 +48,11 @@ def account(filter: Balance, ledger: pl.LazyFrame) -> dict[str, pl.DataFrame]:
 
 def _cells(filter: Balance, ledger: pl.LazyFrame) -> pl.DataFrame:
     """Counts before and after of every cell."""
-    drawn = ledger.filter(pl.col("cell").is_not_null()).select(
-        "size", key=pl.col("cell").list.join(CELL), copies=pl.col("copies").cast(pl.Int64)
-    )
+    keys = [f"group_{place}" for place in range(len(filter.columns))]
+    values = [pl.col("cell").list.get(place, null_on_oob=True).alias(key) for place, key in enumerate(keys)]
+    drawn = ledger.filter(pl.col("cell").is_not_null()).select("size", *values, copies=pl.col("copies").cast(pl.Int64))
     found = (
-        drawn.group_by("key")
+        drawn.group_by(keys)
         .agg(
             documents=pl.len().cast(pl.Int64),
             amount=pl.col("size").sum(),
@@ -63,38 +62,29 @@ def _cells(filter: Balance, ledger: pl.LazyFrame) -> pl.DataFrame:
             most_copies=pl.col("copies").max(),
             squares=(pl.col("copies") ** 2).sum(),
         )
-        .sort("key")
+        .sort(keys)
         .collect(engine="streaming")
     )
-    parts = found["key"].str.split(CELL)
-    return found.with_columns(
-        parts.list.get(place, null_on_oob=True).alias(name) for place, name in enumerate(filter.columns)
-    )
+    return found.rename(dict(zip(keys, filter.columns, strict=True)))
 
 
 def _after(filter: Balance, mix: Mix, cells: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """What each group of the mix has after the run, in its order."""
-    from curate.mix import EVERY, OTHER
-
-    numbers = cells.select("documents_after", "amount_after", "most_copies")
+    everything = int(cells["amount_after"].sum())
     for column in dict.fromkeys(mix.groups["column"]):
-        labels = pl.Series(labels_of(cells, column), dtype=pl.String)
-        names = mix.groups.filter(pl.col("column") == column)["group"].to_list()
-        several = len(labels) > 0 and filter.per_column and labels.str.starts_with(EVERY).all()
-        for name in names:
-            if several:
-                here = labels.str.contains(f"{EVERY}{name}{EVERY}", literal=True)
-            elif name == OTHER:
-                here = ~labels.is_in(names)
-            else:
-                here = labels == name
-            some = numbers.filter(here)
-            yield {
-                "documents_after": int(some["documents_after"].sum()),
-                "after": int(some["amount_after"].sum()),
-                "copies": int(some["most_copies"].max() or 0),  # type: ignore[arg-type]  # a column of numbers
-                "everything": int(numbers["amount_after"].sum()),
-            }
+        labels = pl.Series("group", labels_of(cells, column), dtype=pl.String)
+        names = mix.groups.filter(pl.col("column") == column)["group"]
+        if filter.per_column and has_several(labels):
+            parts = [cells.filter(labels.str.contains(f"{EVERY}{name}{EVERY}", literal=True)) for name in names]
+            groups = pl.concat([part.with_columns(group=pl.lit(name)) for part, name in zip(parts, names, strict=True)])
+        else:
+            groups = cells.with_columns(labels.set(~labels.is_in(names.implode()), OTHER))
+        sums = groups.group_by("group").agg(
+            pl.col("documents_after", "amount_after").sum(), pl.col("most_copies").max()
+        )
+        wanted = names.alias("group").to_frame().join(sums, on="group", how="left", maintain_order="left").fill_null(0)
+        for _, documents, amount, copies in wanted.iter_rows():
+            yield {"documents_after": documents, "after": amount, "copies": copies, "everything": everything}
 
 
 def _row(filter: Balance, planned: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

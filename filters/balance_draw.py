@@ -34,6 +34,7 @@ Select = Literal["random", "top"]
 SINGLY = 2_000_000  # documents looked at one by one, at most (a bucket that cannot be cut finer may hold more)
 BUCKETS = 1 << 22  # counters of all cells together, at most
 MOST_BITS = 12
+CERTAIN = 1e300  # a factor that makes the chance of every document with a weight one
 CAPPING = 50  # rounds of setting inclusion probabilities above one to one; each sets at least one document
 
 
@@ -82,8 +83,8 @@ def whole_copies(planned: Floats, start: float) -> Numbers:
     """
     ends = np.floor(np.round(np.cumsum(planned), 6) + start).astype(np.int64)
     found = np.diff(ends, prepend=0)
-    least = np.floor(np.round(planned, 6)).astype(np.int64)
-    whole: Numbers = np.clip(found, least, least + 1)
+    exact = np.round(planned, 6)
+    whole: Numbers = np.clip(found, np.floor(exact), np.ceil(exact)).astype(np.int64)
     return whole
 
 
@@ -134,12 +135,17 @@ def see(draw: Draw, frame: pl.DataFrame) -> Seen:
 
 
 def _pareto(key: Keys, chance: Floats) -> Keys:
-    """Pareto's order as numbers that are spread evenly: q / (1 + q) with q = u / (1 - u) * (1 - p) / p."""
+    """Pareto's order as numbers that are spread evenly: q / (1 + q) with q = u / (1 - u) * (1 - p) / p.
+
+    The upper half is for documents that cannot be chosen: they come last, in the order of their random numbers.
+    """
     u = ((key >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53
     with np.errstate(divide="ignore", invalid="ignore"):
         q = u / (1 - u) * ((1 - chance) / chance)
-        spread = np.where(chance > 0, q / (1 + q), 1.0)
-    return (np.nan_to_num(spread, nan=1.0).clip(0, 1) * (2**64 - 2**12)).astype(np.uint64)
+        spread = np.where(np.isinf(q), 1.0, q / (1 + q))
+    some = chance > 0
+    upper = (np.where(some, spread, 0.0) * (2**52 - 1)).astype(np.uint64) << np.uint64(11)
+    return np.where(some, upper | (key & np.uint64(2**11 - 1)), key >> np.uint64(1) | np.uint64(2**63))
 
 
 def _best_first(scores: Floats) -> Keys:
@@ -155,20 +161,16 @@ def _best_first(scores: Floats) -> Keys:
 
 def find_factors(corpus: Corpus, draw: Draw) -> Floats:
     """The factors of a weighted draw: probabilities add up to what is wanted, those above one are one."""
-    factors = np.full(len(draw.rest), np.inf)
-    capped = np.zeros(len(draw.rest))
-    wanted = draw.rest
+    factors, capped = np.zeros(len(draw.rest)), np.full(len(draw.rest), -1.0)
     for _ in range(CAPPING):
-        sums = sum(corpus.map_sketches(partial(_weigh, draw._replace(factors=factors))))
-        if not isinstance(sums, np.ndarray):
+        free, now_capped = sum(
+            corpus.map_sketches(partial(_weigh, draw._replace(factors=factors))), np.zeros((2, len(factors)))
+        )
+        if np.array_equal(now_capped, capped):
             break
-        free, now_capped = sums
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.where(free > 0, np.maximum(wanted - now_capped, 0) / free, np.inf)
-        if np.array_equal(now_capped, capped) and not np.isinf(factors).all():
-            break
-        factors, capped = found, now_capped
-    return np.where(np.isfinite(factors), factors, 1e300)
+        capped = now_capped
+        factors = np.divide(np.maximum(draw.rest - capped, 0), free, out=np.full(len(free), CERTAIN), where=free > 0)
+    return factors
 
 
 def _weigh(draw: Draw, task: int, sketches: Iterator[pl.DataFrame]) -> NDArray[np.float64]:
@@ -179,9 +181,7 @@ def _weigh(draw: Draw, task: int, sketches: Iterator[pl.DataFrame]) -> NDArray[n
             draw.cells, on=list(draw.names), how="left", nulls_equal=True, maintain_order="left"
         )
         cell, size, weight = (joined[name].to_numpy() for name in ("cell", "size", "order"))
-        with np.errstate(invalid="ignore"):
-            chance = np.where(np.isinf(draw.factors[cell]), 0.0, weight * draw.factors[cell])
-        full = chance >= 1
+        full = weight * draw.factors[cell] >= 1
         found[0] += np.bincount(cell, np.where(full, 0, weight * size), minlength=len(draw.rest))
         found[1] += np.bincount(cell, np.where(full, size, 0), minlength=len(draw.rest))
     return found
@@ -290,15 +290,15 @@ def copies_of(draw: Draw, cut: Cut, frame: pl.DataFrame) -> tuple[Numbers, Seen]
 def write_copies(draw: Draw, cut: Cut, folder: Path, tokens: bool, task: int, sketches: Iterator[pl.DataFrame]) -> Path:
     """Write the decision about the documents of some chunks, and return the file."""
     parts = []
+    groups = draw.cells.select(pl.concat_list(draw.names).alias("cell")).to_series()
     for frame in sketches:
         copies, seen = copies_of(draw, cut, frame)
         columns = [
             pl.Series("copies", copies, dtype=pl.UInt16),
             pl.Series("size", frame["size"], dtype=pl.Int64),
             pl.Series("rate", draw.rates[seen.cell], dtype=pl.Float64),
+            groups.gather(seen.cell),
         ]
-        cells = frame.select(pl.concat_list(draw.names).alias("cell")).to_series()
-        columns.append(cells)
         if tokens:
             columns.append(frame["size"].cast(pl.Int64).alias("tokens"))
         parts.append(frame.select(PLACE).hstack(columns))
