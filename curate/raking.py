@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 MARGIN_ERROR = 1e-9  # relative; reached by Newton's method in about ten steps
 GOOD_ENOUGH = 1e-6  # the promise (issue 6): a larger error is told
 STEPS = 500
+ROUNDED = 1e-14  # what sums of so many numbers differ by: near the end steps are not judged by less
 STRIDE = 5.0  # the most that the logarithm of a factor changes in one step
 SLACK = 1e-7  # HiGHS meets constraints within this, relative to the total
 DENSE = 500  # unknowns up to which a dense solver is the faster one
@@ -214,7 +215,7 @@ def _newton(
             move = np.clip(move, -STRIDE, STRIDE)  # each by itself: a level that is far off does not hold up the others
             tried, tried_x = b + move, x + np.asarray(transposed @ move)
             slope = float(gradient @ move)
-            if slope < 0 and value(tried_x, tried) <= before + 1e-4 * slope + 1e-16 * abs(before):
+            if slope < 0 and value(tried_x, tried) <= before + 1e-4 * slope + ROUNDED * max(1.0, abs(before)):
                 ridge = max(ridge / 10, 1e-12)
                 break
             ridge *= 10
