@@ -92,7 +92,7 @@ def _groups(
         status, bound = _status(margin, place, float(got[place]), bounds, budget)
         there, amount = float(margin.amounts[place]), float(got[place])
         epochs = amount / there if there else 0.0
-        target = float(asked[place]) if margin.fixed else amount
+        target = float(asked[place]) if margin.fixed or several or not margin.exclusive else amount
         yield {
             "column": margin.column,
             "group": name,

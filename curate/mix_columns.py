@@ -29,7 +29,7 @@ def several_columns(
 
     Raises InfeasibleError when the targets cannot be met together and the goal is not soft.
     """
-    from curate.raking import nearest, rake
+    from curate.raking import nearest, nearest_shares, rake
 
     amounts = cells["amount"].cast(float).to_numpy()
     own, supply = amounts / amounts.sum(), goal.max_repeats * amounts
@@ -52,6 +52,8 @@ def several_columns(
             if gap[row] and (column, name) not in known
         ]
         raise infeasible([*short, *gaps], budget, goal)
+    if gap.any():
+        possible = nearest_shares(membership, wanted, low, high)
     raked = rake(membership, possible if gap.any() else wanted, own * budget, low, high)
     notes += _missed(raked, wanted, budget, exact=not gap.any())
     return raked.weights, asked, budget, notes

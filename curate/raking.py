@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import linprog
+from scipy.optimize import linprog, lsq_linear
 from scipy.sparse.linalg import spsolve
 
 Floats = NDArray[np.float64]
@@ -29,6 +29,7 @@ ROUNDED = 1e-14  # what sums of so many numbers differ by: near the end steps ar
 STRIDE = 5.0  # the most that the logarithm of a factor changes in one step
 SLACK = 1e-7  # HiGHS meets constraints within this, relative to the total
 DENSE = 500  # unknowns up to which a dense solver is the faster one
+LEAST_PART = 1e-3  # of the largest margin: below it differences count as of a margin of this size
 STRETCH = 1e6  # a cell that no solution has further from its bound than ROOM / STRETCH, in parts of its own amount,
 ROOM = 1e-4  # counts as at the bound
 
@@ -89,6 +90,25 @@ def nearest(membership: sparse.csr_array, wanted: Floats, low: Floats, high: Flo
     if found.status != 0:
         raise ArithmeticError(f"the linear programme of the nearest margins ended with: {found.message}")
     return np.asarray(membership @ np.clip(found.x[:cells] * size, low, high))
+
+
+def nearest_shares(membership: sparse.csr_array, wanted: Floats, low: Floats, high: Floats) -> Floats:
+    """The margins that can be met with the least sum of squared differences, each as a part of what was wanted.
+
+    `nearest` says whether and how much is missing; its solution leaves all of it to few groups. This one spreads it, so
+    that no group is given up for the sake of others.
+    """
+    size = max(float(wanted.max(initial=0)), 1e-300)
+    scale = 1 / np.maximum(wanted / size, LEAST_PART)
+    unit = np.maximum(high / size, 1e-12)  # unknowns are parts of what a cell can give
+    found = lsq_linear(
+        sparse.diags_array(scale) @ membership @ sparse.diags_array(unit),
+        scale * wanted / size,
+        bounds=(low / size / unit, np.maximum(high / size / unit, low / size / unit + 1e-12)),
+        lsmr_tol="auto",
+        max_iter=200,
+    )
+    return np.asarray(membership @ np.clip(found.x * unit * size, low, high))
 
 
 def rake(membership: sparse.csr_array, wanted: Floats, own: Floats, low: Floats, high: Floats) -> Raked:
