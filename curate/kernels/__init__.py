@@ -19,15 +19,21 @@ def kernel(function: F) -> F:
     return _compiled(function)
 
 
+def inner(function: F) -> F:
+    """Compile a function that only kernels call: it has no way in from Python, which would take time to compile."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
 def inlined(function: F) -> F:
-    """Compile a small function into the kernels that call it: its arguments are not copied."""
-    return _compiled(function, forceinline=True)
+    """Compile a small function into the kernels that call it: its arguments are not copied, Python has no way in."""
+    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
 
 
 def _compiled(function: F, **options: Any) -> F:
     import numba
 
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}  # nothing calls kernels from C
     try:
-        return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", **options)(function))
+        return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # no folder to keep the result in (a read-only installation without a home): compile each time
-        return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
+        return cast(F, numba.njit(**options)(function))
