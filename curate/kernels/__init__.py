@@ -19,14 +19,9 @@ def kernel(function: F) -> F:
     return _compiled(function)
 
 
-def inner(function: F) -> F:
-    """Compile a function that only kernels call: it has no way in from Python, which would take time to compile."""
-    return _compiled(function, no_cpython_wrapper=True)
-
-
 def inlined(function: F) -> F:
-    """Compile a small function into the kernels that call it: its arguments are not copied, Python has no way in."""
-    return _compiled(function, no_cpython_wrapper=True, forceinline=True)
+    """Compile a small function into the kernels that call it: its arguments are not copied."""
+    return _compiled(function, forceinline=True)
 
 
 def _compiled(function: F, **options: Any) -> F:

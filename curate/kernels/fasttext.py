@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import UsageError
-from curate.kernels import Int, inlined, inner, kernel
+from curate.kernels import Int, inlined, kernel
 from curate.kernels.utf8 import Bytes, Offsets
 
 Floats = NDArray[np.float32]
@@ -284,7 +284,7 @@ def gram_index(buckets: Ints, words: int, bucket: int) -> dict[str, NDArray[Any]
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
-@inner
+@kernel
 def hash_bytes(data: Bytes, at: Int, end: Int) -> Int:
     """fastText's hash of bytes: FNV-1a with bytes read as signed numbers."""
     value = np.int64(FNV_START)
@@ -300,7 +300,7 @@ def mix(value: Int, byte: Int) -> Int:
     return ((value ^ extended) * FNV_PRIME) & LOW_32
 
 
-@inner
+@kernel
 def same_bytes(data: Bytes, at: Int, other: Bytes, other_at: Int, length: Int) -> bool:
     """Whether two runs of bytes are equal."""
     for step in range(length):  # noqa: SIM110  a generator is slow or unknown to Numba
@@ -401,7 +401,7 @@ def rows_of_grams(padded: Bytes, size: Int, wanted: Ints, weights: Weights) -> I
     return found
 
 
-@inner
+@kernel
 def add_rows(sums: Floats, to: Int, rows: Floats, wanted: Ints, count: Int) -> None:
     """Add the wanted rows of the matrix to row `to` of `sums`, eight columns at a time."""
     start = 0
@@ -585,7 +585,7 @@ def log_chances_kernel(sums: Floats, counts: Ints, weights: Weights) -> NDArray[
     return logs
 
 
-@inner
+@kernel
 def cache_size(size: Int) -> Int:
     """How many words to remember for a batch of that many bytes."""
     cached = 16
@@ -594,7 +594,7 @@ def cache_size(size: Int) -> Int:
     return cached
 
 
-@inner
+@kernel
 def room(bytes: Int, longest: Int) -> Int:
     """How many rows a padded word of that many bytes can have."""
     return 64 + bytes * max(longest, 1)
@@ -643,13 +643,13 @@ def rows_of_runs(
     return found, open_chains + 1
 
 
-@inner
+@kernel
 def is_separator(byte: Int) -> bool:
     """Whether fastText splits words at a byte: space, tab, line breaks, NUL."""
     return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
-@inner
+@kernel
 def is_reserved(data: Bytes, at: Int, length: Int) -> bool:
     """Whether a word is `</s>` or starts with `__label__`."""
     if length < len(END_OF_LINE_BYTES):
@@ -659,7 +659,7 @@ def is_reserved(data: Bytes, at: Int, length: Int) -> bool:
     return length >= len(LABEL_BYTES) and starts_with(data, at, LABEL_BYTES)
 
 
-@inner
+@kernel
 def starts_with(data: Bytes, at: Int, wanted: tuple[int, ...]) -> bool:
     """Whether the wanted bytes stand at a place of the data."""
     for step in range(len(wanted)):  # noqa: SIM110  a generator is slow or unknown to Numba
@@ -668,14 +668,14 @@ def starts_with(data: Bytes, at: Int, wanted: tuple[int, ...]) -> bool:
     return True
 
 
-@inner
+@kernel
 def sigmoid_of_row(hidden: Floats, output: Floats, row: Int) -> float:
     """The logistic function of the product of the text's vector and an output row."""
     product = product_of_row(hidden, output, row)
     return float(1.0 / (1.0 + np.exp(-product)))
 
 
-@inner
+@kernel
 def product_of_row(hidden: Floats, output: Floats, row: Int) -> float:
     """The product of the text's vector and an output row."""
     product = np.float32(0.0)
@@ -684,7 +684,7 @@ def product_of_row(hidden: Floats, output: Floats, row: Int) -> float:
     return float(product)
 
 
-@inner
+@kernel
 def best_leaf(
     hidden: Floats,
     output: Floats,
@@ -719,7 +719,7 @@ def best_leaf(
     return best, np.exp(best_score)
 
 
-@inner
+@kernel
 def best_label(hidden: Floats, output: Floats, loss: Int) -> tuple[Int, float]:
     """The likeliest label of a model without a tree: softmax, or one logistic function per label."""
     labels = len(output)

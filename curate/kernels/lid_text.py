@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, inner, kernel
+from curate.kernels import Int, inlined, kernel
 from curate.kernels.text import composed, in_form
 from curate.kernels.utf8 import (
     LETTER,
@@ -337,7 +337,7 @@ def find_common(hashed: np.uint64, common: NDArray[np.uint64]) -> Int:
     return np.int64(-1)
 
 
-@inner
+@kernel
 def credit_words(
     hits: NDArray[np.float32],
     segment: Int,
@@ -399,7 +399,7 @@ def forward(data: Bytes, at: Int, end: Int, chars: Int) -> Int:
     return at
 
 
-@inner
+@kernel
 def end_of_markup(data: Bytes, at: Int, end: Int) -> Int:
     """Where a tag, entity, code span or block, or `{{...}}` that starts here ends; `at` when none does."""
     byte = data[at]
@@ -450,7 +450,7 @@ def is_joiner(code: Int) -> bool:
     return bool(code == 0x200C or code == 0x200D)
 
 
-@inner
+@kernel
 def joins(data: Bytes, after: Int, end: Int, ready: Bytes, first: Int, to: Int) -> bool:
     """Whether a joiner stands at a letter whose shape it changes: after one, or before one at the start of a word."""
     if to > first:
@@ -482,7 +482,7 @@ def is_code(data: Bytes, first: Int, to: Int, seen: Int, slashes: Int, dots: Int
     return to - first > LONGEST_WORD and not seen & IS_HYPHEN
 
 
-@inner
+@kernel
 def fold_capitals(data: Bytes, first: Int, to: Int, folds: NDArray[np.int32]) -> None:
     """Fold the case of characters whose folded form has as many bytes."""
     scratch = np.zeros(4, np.uint8)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inner, kernel
+from curate.kernels import Int, kernel
 from curate.kernels.shingle import (
     HALF,
     Codes,
@@ -144,7 +144,7 @@ def band_keys(given: Signatures, cut: Bands) -> Hashes:
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
-@inner
+@kernel
 def permute(hashes: Hashes, count: Int, factors: Signatures, summands: Signatures, out: Signatures) -> None:
     """Take the minimum of each permutation over the upper 32 bits of some shingle hashes into `out`."""
     mixed = np.empty(BLOCK, np.uint32)

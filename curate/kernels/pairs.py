@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, inner, kernel
+from curate.kernels import Int, inlined, kernel
 from curate.kernels.minhash import EMPTY, Signatures, permute
 from curate.kernels.shingle import Hashes
 from curate.kernels.utf8 import Bytes
@@ -30,7 +30,7 @@ class Chosen(NamedTuple):
     cluster: Ints
 
 
-@inner
+@kernel
 def root_of(parents: Ints, member: Int) -> Int:
     """The representative of a member's group; paths are halved on the way."""
     while parents[member] != member:
@@ -39,7 +39,7 @@ def root_of(parents: Ints, member: Int) -> Int:
     return member
 
 
-@inner
+@kernel
 def join(parents: Ints, one: Int, other: Int) -> None:
     """Make one group of two; its representative is the first of all its members."""
     one, other = root_of(parents, one), root_of(parents, other)
@@ -86,7 +86,7 @@ def jaccard(hashes: Hashes, start: Int, length: Int, other_start: Int, other_len
     return similarity if similarity >= threshold else -1.0
 
 
-@inner
+@kernel
 def estimate(own: Signatures, hashes: Hashes, start: Int, length: Int) -> float:
     """The share of equal numbers in two signatures, which estimates Jaccard similarity; one is among the hashes."""
     equal: Int = 0
@@ -218,7 +218,7 @@ def insertion_sort(run: Ints, numbers: Hashes) -> None:
         run[at] = value
 
 
-@inner
+@kernel
 def heap_sort(run: Ints, numbers: Hashes) -> None:
     """Sort many places by their numbers, in n log n steps whatever their order; NumPy's sort takes 5 s to compile."""
     size = len(run)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, inner, kernel
+from curate.kernels import Int, inlined, kernel
 from curate.kernels.utf8 import MALFORMED, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables, texts
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def fmix(value: Int) -> Int:
     return value ^ value >> SHIFT
 
 
-@inner
+@kernel
 def word_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, plain: Bytes, out: Hashes) -> Int:
     """Write the hash of each word of a text to `out`, and return how many there are.
 
@@ -126,7 +126,7 @@ def word_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, pla
     return count
 
 
-@inner
+@kernel
 def char_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, out: Hashes) -> Int:
     """Write the hash of each character of a text to `out`, and return how many there are: none in a text of no word."""
     count = 0
@@ -141,7 +141,7 @@ def char_units(data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, out
     return count if words else 0
 
 
-@inner
+@kernel
 def gram_hashes(units: Hashes, count: Int, ngram: Int, out: Hashes) -> Int:
     """Write the hash of each run of `ngram` units to `out` (which may be `units`), and return how many there are.
 
@@ -165,7 +165,7 @@ def gram_hashes(units: Hashes, count: Int, ngram: Int, out: Hashes) -> Int:
     return count - width + 1
 
 
-@inner
+@kernel
 def text_shingles(
     data: Bytes, at: Int, end: Int, classes: Bytes, lower: Codes, plain: Bytes, ngram: Int, chars: bool, out: Hashes
 ) -> Int:
@@ -177,7 +177,7 @@ def text_shingles(
     return gram_hashes(out, count, ngram, out)
 
 
-@inner
+@kernel
 def plain_letters(classes: Bytes, lower: Codes) -> Bytes:
     """The lower-case form of each ASCII character that is part of a word, else 0."""
     plain = np.zeros(128, np.uint8)
@@ -187,7 +187,7 @@ def plain_letters(classes: Bytes, lower: Codes) -> Bytes:
     return plain
 
 
-@inner
+@kernel
 def longest_text(offsets: Offsets) -> Int:
     """The bytes of the longest text."""
     longest: Int = 0

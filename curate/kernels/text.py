@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inner, kernel
+from curate.kernels import Int, kernel
 from curate.kernels.utf8 import (
     COMBINING,
     LETTER,
@@ -243,7 +243,7 @@ def stands_alone_kernel(
     return alone
 
 
-@inner
+@kernel
 def joined(bits: Int, bits_after: Int) -> bool:
     """Whether two neighbouring characters, by their classes, belong to one word."""
     if bits & UNSPACED or bits_after & UNSPACED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, inner
+from curate.kernels import Int, inlined, kernel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -115,7 +115,7 @@ def end_below(data: Bytes, at: Int, end: Int, limit: np.uint8) -> Int:
     return at
 
 
-@inner
+@kernel
 def decode(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """The code point at byte `at` and where the next one starts; a byte that fits nowhere is (MALFORMED, at + 1).
 
@@ -152,7 +152,7 @@ def decode(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     return code, at + 4
 
 
-@inner
+@kernel
 def encode(code: Int, out: Bytes, at: Int) -> Int:
     """Write a code point as UTF-8 at byte `at` of `out`, and return where it ends."""
     if code < 0x80:
