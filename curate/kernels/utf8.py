@@ -81,7 +81,7 @@ def column(given: Texts, name: str = "text", rows: NDArray[np.int64] | None = No
 
     count = len(given.offsets) - 1
     array = pa.LargeStringArray.from_buffers(count, pa.py_buffer(given.offsets.data), pa.py_buffer(given.data.data))
-    return pl.Series(name, array if rows is None else array.take(pa.array(rows)))
+    return pl.Series(name, array if rows is None else array.take(rows))
 
 
 def with_rows(given: Texts, rows: NDArray[np.int64], others: Texts) -> Texts:
