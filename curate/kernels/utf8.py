@@ -104,10 +104,10 @@ def with_rows(given: Texts, rows: NDArray[np.int64], others: Texts) -> Texts:
 def end_below(data: Bytes, at: Int, end: Int, limit: np.uint8) -> Int:
     """Where the first byte of at least `limit` stands, or the end: most texts are read 64 bytes at a time."""
     while at + 64 <= end:
-        most = np.uint8(0)
-        for step in range(64):
-            most = max(most, data[at + step])
-        if most >= limit:
+        seen = np.uint8(0)
+        for step in range(64):  # as `max` it would not become vector instructions
+            seen |= np.uint8(data[at + step] >= limit)
+        if seen:
             break
         at += 64
     while at < end and data[at] < limit:
