@@ -263,11 +263,8 @@ def has_other_letters(data: Bytes, offsets: Offsets, classes: Bytes) -> NDArray[
         at, end = offsets[row], offsets[row + 1]
         while at < end:
             byte = data[at]
-            if byte < FIRST_ALIAS:
-                at = end_below(data, at, end, FIRST_ALIAS)
-                continue
-            if byte != 0xE2 and byte != 0xEF and byte != 0xF0:
-                at += 1
+            if byte != 0xE2 and byte != 0xEF and byte != 0xF0:  # one by one among Chinese letters, which are above too
+                at = end_below(data, at, end, FIRST_ALIAS) if byte < 0x80 else at + 1
                 continue
             code, at = decode(data, at, end)
             # Of the letter-like signs those that are no letters (trade mark, numero, degrees) stand in any text.
