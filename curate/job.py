@@ -30,6 +30,7 @@ from curate.filter import CorpusFilter
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
 from curate.read import Columns, Source, Survey, hash_ids, unite
+from curate.warm import compiling_beside
 from curate.write import Part, added_columns, data_schema, publish_all
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class Job:
         surveys = survey_all(self.root, self.sources, pipeline, self.executor)
         columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
         self.watch.stage("preparing steps, compiled on first use")
-        steps = plan_steps(pipeline, columns)
+        with compiling_beside([step.filter for step in pipeline.steps]):
+            steps = plan_steps(pipeline, columns)
         repeats = self._repeats(surveys, columns)
         chunks = make_chunks(surveys, columns, pipeline.limits.record, repeats, self.sample)
         inputs = tuple(

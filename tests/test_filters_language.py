@@ -270,7 +270,17 @@ def test_there_is_room_for_each_segment_of_the_last_text(size: int) -> None:
 
     with np.errstate(over="ignore"):  # the hash of a word wraps around
         used = lid_text.prepare_kernel.py_func(  # type: ignore[attr-defined]  # Python checks bounds, Numba does not
-            *given, 2_000, unicode.classes, unicode.folds, codes, known, lid_text.SIGNS, out
+            *given,
+            2_000,
+            unicode.classes,
+            unicode.folds,
+            codes,
+            known.letters,
+            known.words,
+            known.word_starts,
+            known.word_labels,
+            lid_text.SIGNS,
+            out,
         )
 
     assert bytes(out.data[4 : out.offsets[used]]).split() == bytes(given.data[3:]).split()

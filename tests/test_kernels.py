@@ -282,6 +282,30 @@ def test_the_quick_check_clears_hindi_thai_and_vocalised_arabic() -> None:
     assert not doubtful[[0, 1, 3]].any()
 
 
+@pytest.mark.parametrize("before", ["", "a" * 63, "a" * 64, "é" * 64, "я" * 100, "的" * 50])
+def test_a_mark_is_found_however_far_into_a_text_it_stands(before: str) -> None:
+    given = utf8.texts(pl.Series("text", [before + "e\u0301" + "a" * 200, before + "é" + "a" * 200]))
+    unicode = utf8.tables()
+
+    assert text.not_composed_kernel(*given, unicode.classes, unicode.combining).tolist() == [True, False]
+
+
+def test_only_the_wanted_rows_of_a_slice_get_their_normal_form() -> None:
+    column = pl.Series("text", ["gone", "e\u0301", "plain", "e\u0301e\u0301", "", "e\u0301"])[1:]
+
+    found = text.in_form(utf8.texts(column), np.array([0, 1, 2, 4]), "NFC")
+
+    assert utf8.column(found).to_list() == ["é", "plain", "éé", "", "é"]
+    assert not found.data.flags.writeable
+    assert not found.offsets.flags.writeable
+
+
+def test_rows_that_are_not_wanted_stay_as_they_are() -> None:
+    given = utf8.texts(pl.Series("text", ["e\u0301", "e\u0301", "a"]))
+
+    assert utf8.column(text.in_form(given, np.array([1]), "NFC")).to_list() == ["e\u0301", "é", "a"]
+
+
 @given(COLUMNS)
 def test_hashes_are_blake2b_of_the_bytes(column: pl.Series) -> None:
     hashes = hashing.hash128(text.normalize(column))

@@ -275,3 +275,13 @@ def test_the_texts_themselves_are_not_changed() -> None:
     shingles(texts)
 
     assert texts.to_list() == ["ΟΔΟΣ", "İ"]
+
+
+@pytest.mark.parametrize("size", [2, 32, 33, 100, 1_001])
+def test_documents_that_share_a_key_come_in_the_order_of_their_numbers(size: int) -> None:
+    numbers = np.array(random.Random(size).sample(range(10_000), size), np.uint64)
+    keys = np.full(size, 7, np.uint64)
+
+    places = shared(keys, numbers, np.arange(size), np.uint64(10_000))
+
+    assert numbers[places].tolist() == sorted(numbers.tolist())

@@ -27,7 +27,8 @@ def inlined(function: F) -> F:
 def _compiled(function: F, **options: Any) -> F:
     import numba
 
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}  # nothing calls kernels from C
     try:
-        return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", **options)(function))
+        return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # no folder to keep the result in (a read-only installation without a home): compile each time
-        return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
+        return cast(F, numba.njit(**options)(function))

@@ -354,15 +354,21 @@ def bits_set(value: np.uint64) -> Int:
 
 
 @inlined
-def gram_row(key: Int, weights: Weights) -> Int:
-    """The row of an n-gram bucket, or -1 when the model has none."""
-    if weights.grams == ALL_GRAMS:
-        return len(weights.word_offsets) - 1 + key
-    bits = weights.gram_bits[key >> 6]
+def gram_row(key: Int, words: Int, all_bits: NDArray[np.uint64], ranks: Ints) -> Int:
+    """The row of an n-gram bucket, or -1 when the model has none; `words` is -1 in a pruned model."""
+    if words >= 0:
+        return words + key
+    bits = all_bits[key >> 6]
     place = np.uint64(key & 63)
     if not bits >> place & np.uint64(1):
         return np.int64(-1)
-    return np.int64(weights.gram_ranks[key >> 6]) + bits_set(bits & ((np.uint64(1) << place) - np.uint64(1)))
+    return np.int64(ranks[key >> 6]) + bits_set(bits & ((np.uint64(1) << place) - np.uint64(1)))
+
+
+@inlined
+def words_before_grams(weights: Weights) -> Int:
+    """How many rows stand before those of the n-grams, or -1 where not every n-gram has a row."""
+    return np.int64(len(weights.word_offsets) - 1 if weights.grams == ALL_GRAMS else -1)
 
 
 @inlined
@@ -389,8 +395,9 @@ def rows_of_grams(padded: Bytes, size: Int, wanted: Ints, weights: Weights) -> I
                 wanted[found] = key
                 found += np.int64(bits[key >> 6] >> np.uint64(key & 63) & np.uint64(1)) if pruned else 1
             chars += 1
+    words = words_before_grams(weights)
     for one in range(found):
-        wanted[one] = gram_row(np.int64(wanted[one]), weights)
+        wanted[one] = gram_row(np.int64(wanted[one]), words, bits, weights.gram_ranks)
     return found
 
 
@@ -440,14 +447,14 @@ def embed_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Float
     sums = np.zeros((cached + 2, dim), np.float32)  # the last two: of a word too long to keep, and of the text
     uncached, hidden = cached, cached + 1
     padded = np.zeros(64, np.uint8)
-    wanted = np.zeros(room(64, weights.longest), np.int32)
+    wanted = np.zeros(room(len(padded), weights.longest), np.int32)
     chains = np.zeros(max(weights.word_grams, 1), np.uint64)
 
     for text in range(texts):
         at, end = offsets[text], offsets[text + 1]
         sums[hidden] = 0.0
         found: Int = 0
-        open_chains = 0
+        open_chains = np.int64(0)  # not a literal: a helper is compiled once more for each literal that it is given
         while True:
             while at < end and is_separator(data[at]):
                 at += 1
@@ -488,10 +495,10 @@ def embed_kernel(data: Bytes, offsets: Offsets, weights: Weights) -> tuple[Float
                 found += added
         if weights.end_of_line >= 0:  # the line ends with the word </s>, which has a row of its own and no n-grams
             wanted[0] = weights.end_of_line
-            add_rows(sums, hidden, rows, wanted, 1)
+            add_rows(sums, hidden, rows, wanted, np.int64(1))
             found += 1
         if runs:
-            added, open_chains = rows_of_runs(END_OF_LINE_HASH, chains, open_chains, wanted, weights)
+            added, open_chains = rows_of_runs(np.int64(END_OF_LINE_HASH), chains, open_chains, wanted, weights)
             add_rows(sums, hidden, rows, wanted, added)
             found += added
         counts[text] = found
@@ -530,36 +537,51 @@ def log_chances_kernel(sums: Floats, counts: Ints, weights: Weights) -> NDArray[
     Branches of a tree of labels that are less likely than e^-12 are not told apart.
     """
     labels = len(weights.output)
-    output, left, right = weights.output, weights.left, weights.right
-    logs = np.full((len(sums), labels), -np.log(labels))
-    nodes = np.zeros(max(2 * labels - 1, labels))
-    hidden = np.zeros(sums.shape[1], np.float32)
+    left, right = weights.left, weights.right
+    logs = np.empty((len(sums), labels), np.float64)
+    nodes = np.zeros(max(2 * labels - 1, labels), np.float64)
+    dim = sums.shape[1]
+    columns = np.empty((dim, labels), np.float32)  # the output rows on their side: all labels at once, not one by one
+    for label in range(labels):
+        for place in range(dim):
+            columns[place, label] = weights.output[label, place]
+    products = np.empty(labels, np.float32)
     for text in range(len(sums)):
         if counts[text] == 0:
+            for label in range(labels):
+                logs[text, label] = -np.log(labels)
             continue
-        for place in range(len(hidden)):
-            hidden[place] = sums[text, place] / counts[text]
+        for label in range(labels):
+            products[label] = 0.0
+        for place in range(dim):
+            hidden = np.float32(sums[text, place] / counts[text])
+            for label in range(labels):
+                products[label] += hidden * columns[place, label]
         if weights.loss == HIERARCHICAL:
             nodes[len(left) - 1] = 0.0
             for node in range(len(left) - 1, labels - 1, -1):  # parents come after their children
                 if nodes[node] < NEGLIGIBLE:
                     nodes[left[node]] = nodes[right[node]] = nodes[node]
                     continue
-                go_right = sigmoid_of_row(hidden, output, node - labels)
+                go_right = 1.0 / (1.0 + np.exp(-products[node - labels]))
                 nodes[left[node]] = nodes[node] + np.log(1.0 - go_right + LOG_FLOOR)
                 nodes[right[node]] = nodes[node] + np.log(go_right + LOG_FLOOR)
-            logs[text] = nodes[:labels]
+            for label in range(labels):
+                logs[text, label] = nodes[label]
+        elif weights.loss == SOFTMAX:
+            largest = np.float64(products[0])
+            for label in range(labels):
+                nodes[label] = np.float64(products[label])
+                largest = max(largest, nodes[label])
+            total = 0.0
+            for label in range(labels):
+                nodes[label] = np.exp(nodes[label] - largest)
+                total += nodes[label]
+            for label in range(labels):
+                logs[text, label] = np.log(nodes[label] / total + LOG_FLOOR)
         else:
             for label in range(labels):
-                nodes[label] = product_of_row(hidden, output, label)
-            if weights.loss == SOFTMAX:
-                largest = nodes[:labels].max()
-                total = np.exp(nodes[:labels] - largest).sum()
-                for label in range(labels):
-                    logs[text, label] = np.log(np.exp(nodes[label] - largest) / total + LOG_FLOOR)
-            else:
-                for label in range(labels):
-                    logs[text, label] = np.log(1.0 / (1.0 + np.exp(-nodes[label])) + LOG_FLOOR)
+                logs[text, label] = np.log(1.0 / (1.0 + np.exp(-np.float64(products[label]))) + LOG_FLOOR)
     return logs
 
 
@@ -604,10 +626,12 @@ def rows_of_runs(
     A chain is the hash of a run of 1 .. word_grams - 1 words up to here: each grows by this word, a new one starts.
     """
     signed = np.uint64(hashed - (1 << 32) if hashed >= 1 << 31 else hashed)
+    words = words_before_grams(weights)
     found = 0
     for place in range(open_chains):
         chains[place] = chains[place] * np.uint64(WORD_GRAM_PRIME) + signed
-        row = gram_row(np.int64(chains[place] % np.uint64(weights.bucket)), weights)
+        key = np.int64(chains[place] % np.uint64(weights.bucket))
+        row = gram_row(key, words, weights.gram_bits, weights.gram_ranks)
         if row >= 0 and found < len(wanted):
             wanted[found] = row
             found += 1

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, kernel, utf8
-from curate.kernels.text import composed
+from curate.kernels import Int, inlined, kernel
+from curate.kernels.text import composed, in_form
 from curate.kernels.utf8 import (
     LETTER,
     MALFORMED,
@@ -25,6 +25,7 @@ from curate.kernels.utf8 import (
     Texts,
     decode,
     encode,
+    end_below,
     tables,
 )
 from curate.kernels.windows import LATIN, is_alias, is_hidden, is_known
@@ -39,6 +40,7 @@ WORD_HASH_START, WORD_HASH_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 
 # What an ASCII byte says of the word that it stands in.
 IS_LETTER, IS_DIGIT, IS_CODE, IS_SLASH, IS_AT, IS_DOT, IS_COLON, IS_HYPHEN = 1, 2, 4, 8, 16, 32, 64, 128
 BEYOND_ASCII = 256
+FIRST_ALIAS = np.uint8(0xE2)  # the first byte of U+2000: plain letters have no other forms before it
 
 
 class Counts(NamedTuple):
@@ -86,7 +88,19 @@ def prepare(given: Texts, known: LabelSet, max_chars: int | None) -> Prepared:
         words=np.zeros(segments, np.int32),
         read=np.zeros(len(sizes), np.int64),
     )
-    used = prepare_kernel(*given, limit, unicode.classes, unicode.folds, codes, known, SIGNS, prepared)
+    used = prepare_kernel(
+        *given,
+        limit,
+        unicode.classes,
+        unicode.folds,
+        codes,
+        known.letters,
+        known.words,
+        known.word_starts,
+        known.word_labels,
+        SIGNS,
+        prepared,
+    )
     return prepared._replace(
         data=prepared.data[: prepared.offsets[used]],
         offsets=prepared.offsets[: used + 1],
@@ -98,10 +112,7 @@ def plain_letters(given: Texts) -> Texts:
     """The texts in NFC, those with mathematical, circled or full-width letters in NFKC, which replaces them."""
     unicode = tables()
     rows = np.flatnonzero(has_other_letters(*given, unicode.classes))
-    if len(rows):
-        whole = utf8.column(given)
-        given = utf8.texts(whole.scatter(rows, whole.gather(rows).str.normalize("NFKC")))
-    return composed(given, unicode)
+    return composed(in_form(given, rows, "NFKC"), unicode)
 
 
 def most_segments(sizes: NDArray[np.int64]) -> int:
@@ -158,19 +169,20 @@ def prepare_kernel(
     classes: Bytes,
     folds: NDArray[np.int32],
     codes: Bytes,
-    known: LabelSet,
+    letter_classes: NDArray[np.uint16],
+    common: NDArray[np.uint64],
+    starts: NDArray[np.int32],
+    owners: NDArray[np.int32],
     signs: Bytes,
     out: Prepared,
 ) -> Int:
     """Write the prepared texts and their counts to `out`; return how many segments there are, at least one a text."""
     ready, ends, rows, read = out.data, out.offsets, out.rows, out.read
     script_counts, letter_counts, word_counts, hits = out.scripts, out.letters, out.words, out.hits
-    letter_classes, common, starts, owners = known.letters, known.words, known.word_starts, known.word_labels
     met = np.zeros(len(common), np.int32)  # how often each common word stands in this segment
     met_slots = np.zeros(len(common), np.int32)  # which those are
-    meetings: Int = 0
-    to: Int = 0
-    segment: Int = 0
+    # Not literals: a helper is compiled once more for each literal that it is given.
+    meetings, to, segment = np.int64(0), np.int64(0), np.int64(0)
     windows = np.zeros(6, np.int64)
     for row in range(len(offsets) - 1):
         count = choose_windows(data, offsets[row], offsets[row + 1], max_chars, windows)
@@ -251,8 +263,8 @@ def has_other_letters(data: Bytes, offsets: Offsets, classes: Bytes) -> NDArray[
         at, end = offsets[row], offsets[row + 1]
         while at < end:
             byte = data[at]
-            if byte != 0xE2 and byte != 0xEF and byte != 0xF0:
-                at += 1
+            if byte != 0xE2 and byte != 0xEF and byte != 0xF0:  # one by one among Chinese letters, which are above too
+                at = end_below(data, at, end, FIRST_ALIAS) if byte < 0x80 else at + 1
                 continue
             code, at = decode(data, at, end)
             # Of the letter-like signs those that are no letters (trade mark, numero, degrees) stand in any text.
@@ -310,7 +322,7 @@ def starts_markup(byte: Int) -> bool:
     return bool(byte == 0x3C or byte == 0x60 or byte == 0x7B or byte == 0x26)
 
 
-@inlined
+@kernel
 def find_common(hashed: np.uint64, common: NDArray[np.uint64]) -> Int:
     """The slot of a common word, or -1."""
     last = len(common) - 1
@@ -475,7 +487,7 @@ def fold_capitals(data: Bytes, first: Int, to: Int, folds: NDArray[np.int32]) ->
     while at < to:
         code, after = decode(data, at, to)
         if code != MALFORMED and code < len(folds) and folds[code]:
-            size = encode(code + folds[code], scratch, 0)
+            size = encode(code + folds[code], scratch, np.int64(0))
             if size == after - at:
                 for place in range(size):
                     data[at + place] = scratch[place]

@@ -219,6 +219,28 @@ def insertion_sort(run: Ints, numbers: Hashes) -> None:
 
 
 @kernel
+def heap_sort(run: Ints, numbers: Hashes) -> None:
+    """Sort many places by their numbers, in n log n steps whatever their order; NumPy's sort takes 5 s to compile."""
+    size = len(run)
+    for start in range(size // 2 - 1, -size, -1):  # first make a heap, then take the largest off it, one by one
+        end = size if start >= 0 else size + start
+        if start < 0:
+            run[0], run[end] = run[end], run[0]
+        at = max(start, 0)
+        value = run[at]
+        child = 2 * at + 1
+        while child < end:
+            if child + 1 < end and numbers[run[child + 1]] > numbers[run[child]]:
+                child += 1
+            if numbers[run[child]] <= numbers[value]:
+                break
+            run[at] = run[child]
+            at = child
+            child = 2 * at + 1
+        run[at] = value
+
+
+@kernel
 def shared(keys: Hashes, numbers: Hashes, order: Ints, first_earlier: Int) -> Ints:
     """The places of pairs (key, number) whose key another pair has too, by key, then number.
 
@@ -234,12 +256,13 @@ def shared(keys: Hashes, numbers: Hashes, order: Ints, first_earlier: Int) -> In
         if end - start > 1:
             run = order[start:end]
             if end - start > FEW:
-                run[:] = run[np.argsort(numbers[run])]
+                heap_sort(run, numbers)
             else:
                 insertion_sort(run, numbers)
             if numbers[run[0]] < first_earlier:
-                out[to : to + end - start] = run
-                to += end - start
+                for place in run:
+                    out[to] = place
+                    to += 1
         start = end
     return out[:to]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +24,17 @@ from curate.kernels.utf8 import (
     column,
     decode,
     encode,
+    end_below,
     tables,
     texts,
+    with_rows,
 )
 
 if TYPE_CHECKING:
     import polars as pl
 
 SPACE_BYTE = 0x20
+FIRST_MARK = np.uint8(0xCC)  # the first byte of U+0300, the first combining mark: all before it is composed
 GROWTH = 1.5  # folding may lengthen a character from 2 bytes to 3 (U+023A, U+023E), never by more
 
 
@@ -103,11 +106,17 @@ def normalize(column: pl.Series, *, fold: bool = True, collapse: bool = True) ->
 def composed(given: Texts, unicode: Tables) -> Texts:
     """The texts in NFC; only those that the quick check cannot clear are looked at a second time."""
     doubtful = not_composed_kernel(given.data, given.offsets, unicode.classes, unicode.combining)
-    if not doubtful.any():
+    return in_form(given, np.flatnonzero(doubtful), "NFC")
+
+
+def in_form(given: Texts, rows: NDArray[np.int64], form: Literal["NFC", "NFKC"]) -> Texts:
+    """The texts, those in some rows in a normal form; only what that changes is copied."""
+    if len(rows) == 0:
         return given
-    rows = np.flatnonzero(doubtful)
-    whole = column(given)
-    return texts(whole.scatter(rows, whole.gather(rows).str.normalize("NFC")))
+    before = column(given, rows=rows)
+    after = before.str.normalize(form)
+    changed = (before != after).to_numpy()
+    return with_rows(given, rows[changed], texts(after.filter(changed)))
 
 
 @kernel
@@ -119,9 +128,9 @@ def not_composed_kernel(data: Bytes, offsets: Offsets, classes: Bytes, combining
         at, end = offsets[row], offsets[row + 1]
         before: Int = 0
         while at < end:
-            if data[at] < 0x80:
+            if data[at] < FIRST_MARK:
                 before = 0
-                at += 1
+                at = end_below(data, at, end, FIRST_MARK)
                 continue
             code, at = decode(data, at, end)
             bits = np.uint8(0) if code == MALFORMED else classes[code]

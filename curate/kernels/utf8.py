@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, kernel
+from curate.kernels import Int, inlined, kernel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,14 +74,45 @@ def texts(column: pl.Series) -> Texts:
     return Texts(np.frombuffer(b"" if data is None else data, np.uint8), where)
 
 
-def column(given: Texts, name: str = "text") -> pl.Series:
-    """A string column of the texts; the bytes must be well-formed UTF-8."""
+def column(given: Texts, name: str = "text", rows: NDArray[np.int64] | None = None) -> pl.Series:
+    """A string column of the texts, or of those in some rows; the bytes must be well-formed UTF-8."""
     import polars as pl
     import pyarrow as pa
 
-    rows = len(given.offsets) - 1
-    array = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(given.offsets.data), pa.py_buffer(given.data.data))
-    return pl.Series(name, array)
+    count = len(given.offsets) - 1
+    array = pa.LargeStringArray.from_buffers(count, pa.py_buffer(given.offsets.data), pa.py_buffer(given.data.data))
+    return pl.Series(name, array if rows is None else array.take(rows))
+
+
+def with_rows(given: Texts, rows: NDArray[np.int64], others: Texts) -> Texts:
+    """The texts with those in some rows, in ascending order, replaced by others."""
+    if len(rows) == 0:
+        return given
+    sizes = np.diff(given.offsets)
+    sizes[rows] = np.diff(others.offsets)
+    starts = np.append(given.offsets[0], given.offsets[rows + 1])  # of the runs of texts that stay
+    ends = np.append(given.offsets[rows], given.offsets[-1])
+    new = [others.data[start:end] for start, end in pairwise(others.offsets.tolist())]
+    stay = [given.data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    data = np.concatenate([stay[0], *(piece for pair in zip(new, stay[1:], strict=True) for piece in pair)])
+    offsets = np.append(0, np.cumsum(sizes))
+    data.flags.writeable = offsets.flags.writeable = False  # as the arrays of `texts`
+    return Texts(data, offsets)
+
+
+@inlined
+def end_below(data: Bytes, at: Int, end: Int, limit: np.uint8) -> Int:
+    """Where the first byte of at least `limit` stands, or the end: most texts are read 64 bytes at a time."""
+    while at + 64 <= end:
+        seen = np.uint8(0)
+        for step in range(64):  # as `max` it would not become vector instructions
+            seen |= np.uint8(data[at + step] >= limit)
+        if seen:
+            break
+        at += 64
+    while at < end and data[at] < limit:
+        at += 1
+    return at
 
 
 @kernel
