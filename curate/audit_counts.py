@@ -103,12 +103,13 @@ def _bands(frame: pl.LazyFrame, column: str) -> pl.Expr:
     tenths = [value.quantile(tenth / 10, "lower").alias(str(tenth)) for tenth in range(11)]
     ends = [float(end) for end in frame.select(tenths).collect(engine="streaming").row(0)]
     uppers = list(dict.fromkeys(ends[1:]))
-    named = pl.when(value.is_null()).then(pl.lit(NO_VALUE))
+    named: Any = pl.when(value.is_null()).then(pl.lit(NO_VALUE))
     low = ends[0]
     for upper in uppers:
         named = named.when(value <= upper).then(pl.lit(f"{low:,.6g} to {upper:,.6g}"))
         low = upper
-    return named.otherwise(pl.lit(NO_VALUE))
+    bands: pl.Expr = named.otherwise(pl.lit(NO_VALUE))
+    return bands
 
 
 def count(observed: Observed, column: str, strata: Sequence[str] = (), *, sampled: bool = False) -> Counts:

@@ -1,0 +1,154 @@
+"""How right and how fast the audit is: coverage of its intervals, false and true discoveries, ten million rows.
+
+    python benchmarks/audit.py                      everything, about ten minutes
+    python benchmarks/audit.py --part coverage      one of coverage, clusters, discoveries, power, speed
+    python benchmarks/audit.py --rows 1000000       a smaller ledger for `speed`
+    python benchmarks/audit.py --json > here.json
+
+Coverage: how often an interval holds the truth in simulated corpora, over the grid of docs/audit.md. Clusters: the same
+with documents that come in domains whose removal rates differ (intra-class correlation .01 to .3). Discoveries: audits
+of groups drawn by lot, in which every flag is false. Power: a removal ratio of 1.5 planted at a base rate of 10 %.
+Speed: a made ledger of 20 steps and 50 groups, audited from Parquet; seconds of wall clock and peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curate import stats
+
+Row = dict[str, Any]
+PARTS = ("coverage", "clusters", "discoveries", "power", "speed")
+# SCIENCE 2.2: removal rate and documents of a group; the others have ten times as many and 1/ratio of the rate.
+GRID = ((0.01, 200), (0.02, 500), (0.05, 100), (0.3, 50), (0.1, 1_000), (0.4, 5_000))
+RATIOS = (1.0, 1.5, 3.0)
+CLUSTERS = (30, 100, 400)
+ICC = (0.01, 0.05, 0.1, 0.3)
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure only this; may be repeated")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--runs", type=int, default=2_000, help="simulated corpora per row of `clusters`")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    measures = {
+        "coverage": lambda: coverage(200_000),
+        "clusters": lambda: clusters(asked.runs),
+        "discoveries": lambda: [discoveries(2_000)],
+        "power": lambda: [power(2_000)],
+        "speed": lambda: [speed(asked.rows)],
+    }
+    found = {part: measures[part]() for part in asked.part or PARTS}
+    if asked.json:
+        print(json.dumps(found, indent=2))
+        return
+    for part, rows in found.items():
+        print(f"\n{part}")
+        with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=True):
+            print(pl.DataFrame(rows))
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def coverage(runs: int, seed: int = 1) -> list[Row]:
+    """The share of simulated pairs of groups in which each interval holds the truth, one row per place of the grid."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for rate, size in GRID:
+        for ratio in RATIOS:
+            base, others = rate / ratio, 10 * size
+            r1, r0 = draw.binomial(size, rate, runs), draw.binomial(others, base, runs)
+            wilson = stats.wilson(r1, size)
+            newcombe = stats.newcombe(r1, size, r0, others)
+            katz = stats.katz(r1, size, r0, others)
+            keep = stats.hybrid_ratio(size - r1, size, others - r0, others)
+            rows.append(
+                {
+                    "rate": rate,
+                    "documents": size,
+                    "ratio": ratio,
+                    "expected": rate * size,
+                    "wilson": holds(wilson, rate),
+                    "newcombe": holds(newcombe, rate - base),
+                    "removal": holds(katz, ratio),
+                    "keep": holds(keep, (1 - rate) / (1 - base)),
+                }
+            )
+    return rows
+
+
+def holds(found: stats.Interval, truth: float) -> float:
+    """The share of intervals that hold the truth."""
+    return float(((found.low <= truth) & (truth <= found.high)).mean())
+
+
+def clusters(runs: int, seed: int = 1, sizes: Sequence[int] = CLUSTERS, icc: Sequence[float] = ICC) -> list[Row]:
+    """The same for documents of domains: with the cluster bootstrap, and as if documents were independent."""
+    rows = []
+    for whole in (False, True):
+        for number in sizes:
+            for correlation in icc:
+                for ratio in (1.0, 1.5):
+                    rows.append(_clustered(runs, number, correlation, ratio, whole, seed))
+    return rows
+
+
+def _clustered(runs: int, number: int, icc: float, ratio: float, whole: bool, seed: int) -> Row:
+    """One row: `whole` domains belong to the group (every third), or a share of each that differs by domain."""
+    draw = np.random.default_rng([seed, number, int(icc * 100), int(ratio * 10), whole])
+    base = 0.1
+    spread = 1 / icc - 1
+    hits = dict.fromkeys(("rate", "removal", "keep", "difference"), 0)
+    alone, rejected = 0, 0
+    many = np.minimum(ratio * draw.beta(base * spread, (1 - base) * spread, 2_000_000), 1)
+    truth = {"rate": float(many.mean())}
+    truth |= {"removal": truth["rate"] / base, "keep": (1 - truth["rate"]) / (1 - base)}
+    truth |= {"difference": truth["rate"] - base}
+    for _ in range(runs):
+        rates = draw.beta(base * spread, (1 - base) * spread, number)
+        documents = np.ceil(draw.lognormal(np.log(60), 1.0, number)).astype(int)
+        share = (np.arange(number) % 3 == 0).astype(float) if whole else draw.beta(1, 2, number)
+        own = draw.binomial(documents, share)
+        r1 = draw.binomial(own, np.minimum(ratio * rates, 1))
+        r0 = draw.binomial(documents - own, rates)
+        found = clustered_intervals(r1, own, r0, documents - own)
+        for name in hits:
+            low, high = found[name]
+            hits[name] += int(low <= truth[name] <= high)
+        rejected += int(found["p"][0] <= 0.05)
+        naive = stats.katz(r1.sum(), own.sum(), r0.sum(), (documents - own).sum())
+        alone += int(naive.low <= truth["removal"] <= naive.high)
+    named = {"domains": number, "icc": icc, "ratio": ratio, "group": "whole domains" if whole else "part of each"}
+    return named | {name: hit / runs for name, hit in hits.items()} | {
+        "removal_as_if_independent": alone / runs, "p_below_5": rejected / runs
+    }  # fmt: skip
+
+
+def clustered_intervals(r1: Any, n1: Any, r0: Any, n0: Any) -> dict[str, tuple[float, float]]:
+    """The intervals of one step and one group from counts by cluster, as the audit makes them."""
+    from scipy.sparse import csr_matrix
+
+    cells, others = (csr_matrix(np.stack([r, n - r], 1).astype(float)) for r, n in ((r1, n1), (r0, n0)))
+    keys = stats.mix(np.arange(len(n1), dtype=np.uint64))
+    errors = stats.cluster_errors(keys, cells, others, (1, 2), replicates=300)
+    totals = [np.array([[part.sum()]], float) for part in (r1, n1, r0, n0)]
+    found = stats.clustered(*totals, stats.ClusterErrors(*(part[:, :1] for part in errors)))
+    return {
+        name: (float(part.low[0, 0]), float(part.high[0, 0]))
+        for name, part in (("rate", found.rate), ("removal", found.removal), ("keep", found.keep),
+                           ("difference", found.difference))
+    } | {"p": (float(found.p[0, 0]), 0.0)}  # fmt: skip
