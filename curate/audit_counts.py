@@ -24,6 +24,7 @@ MAX_LEVELS = 100_000  # above it a column is no grouping: memory and the table w
 MANY_NUMBERS = 50  # distinct values from which a column of numbers is cut into ten bands
 BUCKETS = 65_536  # clusters are hashed into so many: a random union of clusters is a cluster
 _AT, _SIZE, _LEVEL, _STRATUM, _BUCKET = "__at", "__bytes", "__level", "__stratum", "__bucket"
+INTERNAL = frozenset((_AT, _SIZE, "id", "row", "kept", "step", "rule", "failed", "copies", "sampled", "duplicate_of"))
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Observed:
         """The full name of a column; UsageError with the nearest one when there is none."""
         schema = self.frame.collect_schema()
         for wanted in (name, f"input.{name}", self.names.get(name, "")):
-            if wanted in schema and not wanted.startswith("__"):
+            if wanted in schema and wanted not in INTERNAL:
                 return wanted
-        shown = [column.removeprefix("input.") for column in schema if not column.startswith("__")]
+        shown = [column.removeprefix("input.") for column in schema if column not in INTERNAL]
         near = nearest(name, [*shown, *self.names])
         raise UsageError(
             f"there is no column {name!r} to audit by",
