@@ -144,7 +144,7 @@ def clustered_intervals(r1: Any, n1: Any, r0: Any, n0: Any) -> dict[str, tuple[f
 
     cells, others = (csr_matrix(np.stack([r, n - r], 1).astype(float)) for r, n in ((r1, n1), (r0, n0)))
     keys = stats.mix(np.arange(len(n1), dtype=np.uint64))
-    errors = stats.cluster_errors(keys, cells, others, (1, 2), replicates=300)
+    errors = stats.cluster_errors(keys, cells, cells + others, (1, 2), replicates=300)
     totals = [np.array([[part.sum()]], float) for part in (r1, n1, r0, n0)]
     found = stats.clustered(*totals, stats.ClusterErrors(*(part[:, :1] for part in errors)))
     return {
@@ -152,3 +152,116 @@ def clustered_intervals(r1: Any, n1: Any, r0: Any, n0: Any) -> dict[str, tuple[f
         for name, part in (("rate", found.rate), ("removal", found.removal), ("keep", found.keep),
                            ("difference", found.difference))
     } | {"p": (float(found.p[0, 0]), 0.0)}  # fmt: skip
+
+
+# --- flags ------------------------------------------------------------------------------------------------------------
+
+
+def discoveries(runs: int, seed: int = 1) -> Row:
+    """Audits of groups drawn by lot (8 groups of very different size, 4 steps): whatever is found is false."""
+    draw = np.random.default_rng(seed)
+    documents = 20_000
+    group = np.repeat(np.arange(8), (np.array([0.4, 0.2, 0.15, 0.1, 0.06, 0.04, 0.03, 0.02]) * documents).astype(int))
+    at = draw.choice(5, documents, p=[0.05, 0.15, 0.02, 0.1, 0.68])
+    found, flagged = 0, 0
+    for _ in range(runs):
+        rows = judged(draw.permutation(group), at, 8, 4)
+        found += int((rows["q"] <= 0.05).any())
+        flagged += int(rows["flagged"].any())
+    return {"runs": runs, "any_q_below_5": found / runs, "any_flag": flagged / runs}
+
+
+def power(runs: int, seed: int = 1) -> Row:
+    """Audits of 5 groups of 5,000 documents and 4 steps: one step removes 15 % of one group, else 10 % go."""
+    draw = np.random.default_rng(seed)
+    group = np.repeat(np.arange(5), 5_000)
+    planted = others = 0
+    for _ in range(runs):
+        at = np.full(len(group), 4)
+        for step in range(4):
+            rate = np.where((group == 0) & (step == 1), 0.15, 0.1)
+            at = np.where((at == 4) & (draw.random(len(group)) < rate), step, at)
+        rows = judged(group, at, 5, 4).filter(pl.col("step") != "(all steps)")
+        here = (pl.col("group") == "0") & (pl.col("step") == "s1")
+        planted += int(rows.filter(here)["flagged"].item())
+        others += int(rows.filter(~here)["flagged"].any())
+    return {"runs": runs, "planted_flagged": planted / runs, "another_flagged": others / runs}
+
+
+def judged(group: Any, at: Any, groups: int, steps: int) -> pl.DataFrame:
+    """The rows of an audit of documents with a group and the step that removed them."""
+    from curate.audit_counts import Counts, Observed
+    from curate.audit_figures import Thresholds, figures, judge
+
+    documents = np.bincount(group * (steps + 1) + at, minlength=groups * (steps + 1)).reshape(groups, steps + 1)
+    table = documents.astype(float)
+    names = tuple(str(number) for number in range(groups))
+    observed = Observed(pl.LazyFrame(), tuple(f"s{step}" for step in range(steps)))
+    counts = Counts("group", names, False, 0, table, table, table.sum(0), table.sum(0))
+    return judge(figures(observed, counts), Thresholds())
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def speed(rows: int, steps: int = 20, groups: int = 50, part: int = 500_000) -> list[Row]:
+    """Seconds to audit a made ledger: one column, then with strata, then with the cluster bootstrap as well."""
+    from curate.run import Run
+
+    measured = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "audit" / "ledger").mkdir(parents=True)
+        outputs = []
+        for number, first in enumerate(range(0, rows, part)):
+            name = f"audit/ledger/part-{number:05}.parquet"
+            made_ledger(first, min(part, rows - first), steps, groups).write_parquet(root / name)
+            outputs.append({"path": name})
+        names = [f"s{step:02}" for step in range(steps)]
+        run = Run(root, {
+            "steps": [{"name": "topic", "filter": "where", "corpus_wide": False}]
+            + [{"name": name, "filter": "where", "corpus_wide": False} for name in names],
+            "pipeline": {"steps": []}, "outputs": outputs, "base": ".", "columns": {"text": "text", "id": "id"},
+            "limits": [{"step": "s00", "rule": "drop_if", "score": "s00.score", "limit": 0.1, "side": "below"}],
+        })  # fmt: skip
+        options: dict[str, Any] = {}
+        for label, more in (
+            ("by one column", {}), ("and two strata", {"strata": ["language", "source"]}),
+            ("and clusters", {"cluster": "domain"}),
+        ):  # fmt: skip
+            options |= more
+            start = time.perf_counter()
+            found = run.audit("topic.label", **options)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            measured.append({"audit": label, "documents": rows, "rows": found.rows.height,
+                             "seconds": round(time.perf_counter() - start, 1), "peak_gb": round(peak, 2)})  # fmt: skip
+    return measured
+
+
+def made_ledger(first: int, rows: int, steps: int, groups: int) -> pl.DataFrame:
+    """Ledger rows with the columns of the contract, a group, two strata, a domain of very uneven size and a score."""
+    draw = np.random.default_rng(first)
+    group = draw.zipf(1.4, rows) % groups
+    at = np.minimum(draw.geometric(0.02 + 0.01 * (group == 3), rows) - 1, steps)
+    names = np.array([*(f"s{step:02}" for step in range(steps)), ""])
+    kept = at == steps
+    numbers = np.arange(first, first + rows)
+    return pl.DataFrame(
+        {
+            "id": numbers.astype(str), "file": ["part.jsonl"] * rows, "row": numbers, "kept": kept,
+            "step": names[at], "rule": np.where(kept, "", "drop_if"), "copies": kept.astype(np.uint16),
+            "bytes": draw.integers(100, 10_000, rows), "sampled": draw.random(rows) < 0.01,
+            "topic.label": np.char.add("topic ", group.astype(str)), "s00.score": draw.random(rows),
+            "input.language": draw.choice(["en", "fr", "de", "ja"], rows),
+            "input.source": draw.choice(list("abcde"), rows),
+            "input.domain": np.char.add("site", (draw.pareto(0.8, rows) * 50).astype(np.int64).astype(str)),
+        }
+    ).with_columns(
+        pl.when(pl.col("kept")).then(None).otherwise(pl.col("step", "rule")).name.keep(),
+        pl.when(pl.col("kept")).then(pl.lit([], pl.List(pl.String))).otherwise(
+            pl.concat_list(pl.format("{}.{}", "step", "rule"))).alias("failed"),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

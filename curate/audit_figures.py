@@ -128,14 +128,9 @@ def _wider(alone: Interval, together: Interval) -> Interval:
 
 
 def _errors(counts: Counts, clusters: Clusters, against: int | None) -> stats.ClusterErrors:
-    from scipy.sparse import hstack
-
-    groups, width = counts.documents.shape
-    if against is None:
-        others = hstack([clusters.everyone] * groups).tocsr() - clusters.cells
-    else:
-        others = hstack([clusters.cells[:, against * width : (against + 1) * width]] * groups).tocsr()
-    return stats.cluster_errors(clusters.keys, clusters.cells, others, (groups, width))
+    return stats.cluster_errors(
+        clusters.keys, clusters.cells, clusters.everyone, counts.documents.shape, against=against
+    )
 
 
 def _adjusted(counts: Counts, against: int | None, crude: Interval) -> dict[str, Any]:
@@ -185,11 +180,7 @@ def _frame(
         [BY_DESIGN, REFERENCE, INSUFFICIENT],
         OK,
     )
-    frame = frame.with_columns(
-        pl.col(_WHOLE).cast(pl.Int64),
-        pl.Series("status", status.tolist()),
-        pl.col(pl.Float64).fill_nan(None),
-    )
+    frame = frame.with_columns(pl.col(_WHOLE).cast(pl.Int64), pl.Series("status", status.tolist()))
     unknown = pl.col("status").is_in([INSUFFICIENT, REFERENCE])
     numbers = pl.col(pl.Float64)
     return frame.with_columns(pl.when(numbers.is_finite()).then(numbers)).with_columns(
@@ -200,17 +191,15 @@ def _frame(
 def judge(rows: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
     """Add q, over all steps and groups of the audit, and flag what is both large and no chance.
 
-    Sums over all steps are a family of their own. Steps that are by design are not tested.
+    Steps that are by design, and those with too few documents, are not tested.
     """
     tested = pl.col("status") == OK
-    total = pl.col("step") == TOTAL
-    p = rows.select(
-        pl.when(tested & ~total).then("p").alias("steps"), pl.when(tested & total).then("p").alias("totals")
-    )
-    q = [stats.benjamini_hochberg(p[name].cast(pl.Float64).fill_null(np.nan).to_numpy()) for name in p.columns]
-    together = np.where(np.isnan(q[0]), q[1], q[0])
-    rows = rows.with_columns(pl.Series("q", together).fill_nan(None))
+    p = rows.select(pl.when(tested).then("p").cast(pl.Float64).fill_null(np.nan))["p"].to_numpy()
+    rows = rows.with_columns(pl.Series("q", stats.benjamini_hochberg(p)).fill_nan(None))
     large = (pl.col("removal_ratio") > limits.removal_ratio) | (pl.col("keep_ratio") < limits.keep_ratio)
+    large = large.fill_null(False) | (
+        (pl.col("reference_removed") == 0) & (pl.col("removed") > 0)
+    )  # no ratio: infinite
     flagged = (tested & large & (pl.col("q") <= limits.q)).fill_null(False)
     return rows.with_columns(flagged=flagged, status=pl.when(flagged).then(pl.lit(FLAGGED)).otherwise("status"))
 

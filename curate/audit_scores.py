@@ -195,8 +195,10 @@ def _words(observed: Observed, row: Mapping[str, Any], texts: Texts, show: bool)
         pl.lit(gone, pl.Int64).alias("removed_texts"),
         pl.lit(stays, pl.Int64).alias("kept_texts"),
     ).sort(["z", "word"], descending=[True, False])
-    sides = [table.head(WORDS).filter(pl.col("z") > 0).with_columns(side=pl.lit("removed")),
-             table.tail(WORDS).filter(pl.col("z") < 0).reverse().with_columns(side=pl.lit("kept"))]  # fmt: skip
+    sides = [
+        table.head(WORDS).filter(pl.col("z") > stats.Z_95).with_columns(side=pl.lit("removed")),
+        table.tail(WORDS).filter(pl.col("z") < -stats.Z_95).reverse().with_columns(side=pl.lit("kept")),
+    ]
     finite = pl.when(pl.col("pmi").is_finite()).then("pmi").alias("pmi")
     return pl.concat(sides).select(
         pl.lit(row["by"]).alias("by"), pl.lit(row["group"]).alias("group"), pl.lit(row["step"]).alias("step"),

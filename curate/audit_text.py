@@ -19,6 +19,7 @@ MAX_FLAGS, MAX_ROWS, MAX_WORDS = 10, 25, 10
 
 def print_audit(audit: Audit, console: Console) -> None:
     """Print an audit as compact tables; labels from data are never read as markup."""
+    import polars as pl
     from rich.text import Text
 
     flags = audit.flags
@@ -32,7 +33,8 @@ def print_audit(audit: Audit, console: Console) -> None:
         own = [row for row in audit.rows.iter_rows(named=True) if row["by"] == column]
         _print_rows(column, [row for row in own if row["step"] == TOTAL], console, steps=False)
         _print_rows(column, _telling([row for row in own if row["step"] != TOTAL]), console, steps=True)
-    for row in audit.rows.filter("simpson").iter_rows(named=True):
+    changed = audit.rows.filter(pl.col("simpson") & pl.col("status").is_in(["ok", "flagged"]))
+    for row in changed.sort("flagged", descending=True, maintain_order=True).head(MAX_FLAGS).iter_rows(named=True):
         console.print(Text.assemble(("look: ", "bold yellow"), clean(simpson_text(row))))
     _print_words(audit.words.to_dicts(), console)
     if audit.labels is not None:
@@ -75,8 +77,8 @@ def _print_rows(column: str, rows: Sequence[Row], console: Console, *, steps: bo
     for row in rows[:MAX_ROWS]:
         cells = [row["step"], row["group"]] if steps else [row["group"]]
         cells += [f"{row['at_risk']:,}", f"{row['removed']:,}", percent(row["rate"])]
-        cells.append(_interval(row, "removal_ratio", "removal_low", "removal_high"))
-        cells += [_interval(row, "adjusted_ratio", "adjusted_low", "adjusted_high")] if adjusted else []
+        cells.append(_interval(row, "removal", wide))
+        cells += [_interval(row, "adjusted", wide)] if adjusted else []
         if wide:
             cells += [_number(row["keep_ratio"]), _small(row["q"])]
         _add(table, *cells, _verdict(row))
@@ -92,11 +94,11 @@ def _verdict(row: Row) -> str:
     return "insufficient" if least is None else f"insufficient (from {least:.3g}x on)"
 
 
-def _interval(row: Row, value: str, low: str, high: str) -> str:
-    if row[value] is None:
-        return "-"
-    ends = [_number(row[end]) for end in (low, high)]
-    return f"{_number(row[value])} [{', '.join(ends)}]"
+def _interval(row: Row, name: str, wide: bool) -> str:
+    """A ratio, with its interval where there is room."""
+    value = _number(row[f"{name}_ratio"])
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{value} [{_number(low)}, {_number(high)}]" if wide and low is not None else value
 
 
 def _number(value: float | None) -> str:

@@ -127,10 +127,12 @@ def mantel_haenszel(
     A stratum in which either side has no document says nothing and counts for nothing.
     """
     a, n1, b, n0 = np.broadcast_arrays(*_numbers(removed, documents, other_removed, other_documents))
-    size = np.where((n1 > 0) & (n0 > 0), n1 + n0, np.inf)  # 1/inf: no weight
-    above, below = (a * n0 / size).sum(-1), (b * n1 / size).sum(-1)
+    both = (n1 > 0) & (n0 > 0)
+    size = np.where(both, n1 + n0, 1.0)
+    above, below = (a * n0 / size).sum(-1, where=both), (b * n1 / size).sum(-1, where=both)
     ratio = divide(above, below)
-    variance = divide(((n1 * n0 * (a + b) - a * b * size) / size**2).sum(-1, where=np.isfinite(size)), above * below)
+    terms = (n1 * n0 * (a + b) - a * b * size) / size**2
+    variance = divide(terms.sum(-1, where=both), above * below)
     spread = Z_95 * np.sqrt(np.maximum(variance, 0))
     return Interval(ratio, ratio * np.exp(-spread), ratio * np.exp(spread))
 
@@ -227,28 +229,44 @@ class ClusterErrors(NamedTuple):
 
 
 def cluster_errors(
-    keys: NDArray[np.uint64], cells: Any, others: Any, shape: tuple[int, int], *, replicates: int = 1000, seed: int = 0
+    keys: NDArray[np.uint64],
+    cells: Any,
+    everyone: Any,
+    shape: tuple[int, int],
+    *,
+    against: int | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
 ) -> ClusterErrors:
     """Standard errors of rates, ratios and differences when whole clusters are drawn, not documents.
 
-    `cells` and `others` are sparse, clusters by groups * (steps + 1): documents by the step that removed them, the last
-    for kept ones, of the group and of what it is compared with. Poisson bootstrap (Chamandy et al. 2012): each cluster
-    weighs Poisson(1). The spread of the logs is taken, as ratios are skewed.
+    `cells` is sparse, clusters by groups * (steps + 1): documents by the step that removed them, the last for kept
+    ones; `everyone` is clusters by steps + 1 and counts each document once. Groups are compared with everyone else, or
+    with the group `against`. Poisson bootstrap (Chamandy et al. 2012): each cluster weighs Poisson(1). The spread of
+    the logs is taken, as ratios are skewed.
     """
     sums, squares = np.zeros((2, 4, *shape))
-    plain = np.stack(_log_figures(*(by_step(np.reshape(table.sum(0), shape)) for table in (cells, others))))
+    plain = np.stack(_log_figures(*_sides(cells.sum(0), everyone.sum(0), shape, against)))
     for first in range(0, replicates, 50):
-        block = range(first, min(first + 50, replicates))
-        weights = poisson_weights(keys, block, seed)
-        drawn = [by_step((table.T @ weights).T.reshape(-1, *shape)) for table in (cells, others)]
-        change = np.stack(_log_figures(*drawn)) - plain[:, None]
+        weights = poisson_weights(keys, range(first, min(first + 50, replicates)), seed)
+        sides = _sides((cells.T @ weights).T, (everyone.T @ weights).T, shape, against)
+        change = np.stack(_log_figures(*sides)) - plain[:, None, 0]
         change = np.where(np.isfinite(change), change, 0.0)
         sums += change.sum(1)
         squares += (change**2).sum(1)
     variance = (squares - sums**2 / replicates) / (replicates - 1)
     rate, removal, keep, difference = np.sqrt(np.maximum(variance, 0))
-    effective = np.minimum(_effective(cells, shape), _effective(others, shape))
-    return ClusterErrors(rate, removal, keep, difference, effective)
+    return ClusterErrors(rate, removal, keep, difference, _effective(cells, everyone, shape, against))
+
+
+def _sides(
+    cells: Any, everyone: Any, shape: tuple[int, int], against: int | None
+) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
+    """Removed and at risk, of the groups and of what each is compared with: replicates x groups x steps + 1."""
+    own = np.asarray(cells, np.float64).reshape(-1, *shape)
+    whole = np.asarray(everyone, np.float64).reshape(-1, 1, shape[1])
+    other = whole - own if against is None else np.broadcast_to(own[:, against : against + 1], own.shape)
+    return by_step(own), by_step(other)
 
 
 def by_step(counts: ArrayLike) -> tuple[Numbers, Numbers]:
@@ -275,17 +293,30 @@ def _safe_log(part: Numbers, whole: Numbers) -> Numbers:
     return np.log(divide(np.where(part > 0, part, 0.5), np.where(part > 0, whole, whole + 0.5)))
 
 
-def _effective(table: Any, shape: tuple[int, int]) -> Numbers:
+def _effective(cells: Any, everyone: Any, shape: tuple[int, int], against: int | None) -> Numbers:
     """The number of equally large clusters that would weigh as much: (sum n^k)^2 / sum n^2k of those at risk.
 
-    k is 1 (Kish) where the documents of a cluster have nothing in common, 2 where they are all alike; between them lies
-    what holds the truth often enough in the simulations of benchmarks/audit.py.
+    Of the group or of what it is compared with, whichever are fewer. k is 1 (Kish) where the documents of a cluster
+    have nothing in common, 2 where they are all alike; between them lies what holds the truth often enough in the
+    simulations of benchmarks/audit.py.
     """
     from scipy.sparse import csr_matrix, identity, kron
 
-    reached = csr_matrix(table) @ kron(identity(shape[0]), np.tri(shape[1]), format="csr")  # documents by cluster
-    first, second = (np.asarray(reached.power(power).sum(0)).reshape(shape) for power in (SIZE_POWER, 2 * SIZE_POWER))
-    effective = divide(first**2, second)
+    below = np.tri(shape[1])
+    own = (csr_matrix(cells) @ kron(identity(shape[0]), below, format="csr")).tocoo()
+    whole = np.asarray(everyone @ below, np.float64)
+    step = own.col % shape[1]
+
+    def sums(power: float) -> tuple[Numbers, Numbers]:
+        """Sums over clusters, of the groups and of others; these differ from everyone only in a group's clusters."""
+        mine: Numbers = np.bincount(own.col, own.data**power, shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        total = whole[own.row, step]
+        change = np.maximum(total - own.data, 0) ** power - total**power
+        others: Numbers = np.bincount(own.col, change, shape[0] * shape[1]).reshape(shape) + (whole**power).sum(0)
+        return mine, others if against is None else np.broadcast_to(mine[against], shape)
+
+    (first, first_other), (second, second_other) = sums(SIZE_POWER), sums(2 * SIZE_POWER)
+    effective = np.fmin(divide(first**2, second), divide(first_other**2, np.maximum(second_other, 0)))
     return np.concatenate([effective[:, :-1], effective[:, :1]], axis=1)
 
 
