@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from curate import stats
+from curate.audit_figures import wider
 
 Row = dict[str, Any]
 PARTS = ("coverage", "clusters", "discoveries", "power", "speed")
@@ -108,50 +109,48 @@ def clusters(runs: int, seed: int = 1, sizes: Sequence[int] = CLUSTERS, icc: Seq
 
 
 def _clustered(runs: int, number: int, icc: float, ratio: float, whole: bool, seed: int) -> Row:
-    """One row: `whole` domains belong to the group (every third), or a share of each that differs by domain."""
+    """One row: `whole` domains belong to the group (every third), or a share of each that differs by domain.
+
+    Every simulated corpus is a group with an everyone of its own, so that one bootstrap does for all.
+    """
     draw = np.random.default_rng([seed, number, int(icc * 100), int(ratio * 10), whole])
-    base = 0.1
-    spread = 1 / icc - 1
-    hits = dict.fromkeys(("rate", "removal", "keep", "difference"), 0)
-    alone, rejected = 0, 0
-    many = np.minimum(ratio * draw.beta(base * spread, (1 - base) * spread, 2_000_000), 1)
-    truth = {"rate": float(many.mean())}
-    truth |= {"removal": truth["rate"] / base, "keep": (1 - truth["rate"]) / (1 - base)}
-    truth |= {"difference": truth["rate"] - base}
-    for _ in range(runs):
-        rates = draw.beta(base * spread, (1 - base) * spread, number)
-        documents = np.ceil(draw.lognormal(np.log(60), 1.0, number)).astype(int)
-        share = (np.arange(number) % 3 == 0).astype(float) if whole else draw.beta(1, 2, number)
-        own = draw.binomial(documents, share)
-        r1 = draw.binomial(own, np.minimum(ratio * rates, 1))
-        r0 = draw.binomial(documents - own, rates)
-        found = clustered_intervals(r1, own, r0, documents - own)
-        for name in hits:
-            low, high = found[name]
-            hits[name] += int(low <= truth[name] <= high)
-        rejected += int(found["p"][0] <= 0.05)
-        naive = stats.katz(r1.sum(), own.sum(), r0.sum(), (documents - own).sum())
-        alone += int(naive.low <= truth["removal"] <= naive.high)
+    base, spread = 0.1, 1 / icc - 1
+    many = float(np.minimum(ratio * draw.beta(base * spread, (1 - base) * spread, 2_000_000), 1).mean())
+    truth = {"rate": many, "removal": many / base, "keep": (1 - many) / (1 - base), "difference": many - base}
+    size = (runs, number)
+    rates = draw.beta(base * spread, (1 - base) * spread, size)
+    documents = np.ceil(draw.lognormal(np.log(60), 1.0, size)).astype(int)
+    part = np.broadcast_to(np.arange(number) % 3 == 0, size) if whole else draw.beta(1, 2, size)
+    own = draw.binomial(documents, part)
+    r1, r0 = draw.binomial(own, np.minimum(ratio * rates, 1)), draw.binomial(documents - own, rates)
+    found, p = clustered_intervals(r1, own, r0, documents - own)
+    naive = stats.katz(r1.sum(1), own.sum(1), r0.sum(1), (documents - own).sum(1))
     named = {"domains": number, "icc": icc, "ratio": ratio, "group": "whole domains" if whole else "part of each"}
-    return named | {name: hit / runs for name, hit in hits.items()} | {
-        "removal_as_if_independent": alone / runs, "p_below_5": rejected / runs
+    return named | {name: holds(found[name], truth[name]) for name in truth} | {
+        "removal_as_if_independent": holds(naive, truth["removal"]), "p_below_5": float((p <= 0.05).mean())
     }  # fmt: skip
 
 
-def clustered_intervals(r1: Any, n1: Any, r0: Any, n0: Any) -> dict[str, tuple[float, float]]:
-    """The intervals of one step and one group from counts by cluster, as the audit makes them."""
+def clustered_intervals(r1: Any, n1: Any, r0: Any, n0: Any) -> tuple[dict[str, stats.Interval], Any]:
+    """The intervals of one step from counts by corpus and cluster, as the audit makes them, and p."""
     from scipy.sparse import csr_matrix
 
-    cells, others = (csr_matrix(np.stack([r, n - r], 1).astype(float)) for r, n in ((r1, n1), (r0, n0)))
-    keys = stats.mix(np.arange(len(n1), dtype=np.uint64))
-    errors = stats.cluster_errors(keys, cells, cells + others, (1, 2), replicates=300)
-    totals = [np.array([[part.sum()]], float) for part in (r1, n1, r0, n0)]
-    found = stats.clustered(*totals, stats.ClusterErrors(*(part[:, :1] for part in errors)))
-    return {
-        name: (float(part.low[0, 0]), float(part.high[0, 0]))
-        for name, part in (("rate", found.rate), ("removal", found.removal), ("keep", found.keep),
-                           ("difference", found.difference))
-    } | {"p": (float(found.p[0, 0]), 0.0)}  # fmt: skip
+    runs, number = n1.shape
+
+    def table(removed: Any, whole: Any) -> Any:
+        return csr_matrix(np.stack([removed, whole - removed], -1).transpose(1, 0, 2).reshape(number, -1).astype(float))
+
+    keys = stats.mix(np.arange(number, dtype=np.uint64))
+    errors = stats.cluster_errors(keys, table(r1, n1), table(r1 + r0, n1 + n0), (runs, 2))
+    totals = [part.sum(1).astype(float) for part in (r1, n1, r0, n0)]
+    together = stats.clustered(*totals, stats.ClusterErrors(*(part[:, 0] for part in errors)))
+    alone = {
+        "rate": stats.wilson(totals[0], totals[1]), "removal": stats.katz(*totals),
+        "keep": stats.hybrid_ratio(totals[1] - totals[0], totals[1], totals[3] - totals[2], totals[3]),
+        "difference": stats.newcombe(*totals),
+    }  # fmt: skip
+    found = {name: wider(one, getattr(together, name)) for name, one in alone.items()}
+    return found, np.fmax(together.p, stats.score_test(*totals))
 
 
 # --- flags ------------------------------------------------------------------------------------------------------------

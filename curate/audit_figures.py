@@ -21,7 +21,7 @@ COMPLEMENT, BEST = "complement", "best"
 FLAGGED, OK, INSUFFICIENT, BY_DESIGN, REFERENCE = "flagged", "ok", "insufficient", "by design", "reference"
 MIN_DOCUMENTS = 30  # of a group and of what it is compared with; SCIENCE 2.4
 MIN_EXPECTED = 5  # documents removed, and documents kept, if the step treated all alike; SCIENCE 2.4
-MIN_CLUSTERS = 3.0  # effective: with fewer no interval can be given
+MIN_CLUSTERS = 2.0  # effective: with fewer no interval can be given
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def figures(
     if clusters is not None:
         errors = _errors(counts, clusters, against)
         found = stats.clustered(r1, n1, r0, n0, errors)
-        rate, removal = _wider(rate, found.rate), _wider(removal, found.removal)
-        keep, gap = _wider(keep, found.keep), _wider(gap, found.difference)
+        rate, removal = wider(rate, found.rate), wider(removal, found.removal)
+        keep, gap = wider(keep, found.keep), wider(gap, found.difference)
         p, effective = np.fmax(p, found.p), errors.clusters
     with np.errstate(divide="ignore", invalid="ignore"):
         attribution = np.log(1 - divide(r1, n1)) - np.log(1 - divide(r0, n0))
@@ -122,7 +122,7 @@ def _few(r1: Numbers, n1: Numbers, r0: Numbers, n0: Numbers) -> NDArray[np.bool_
     return few
 
 
-def _wider(alone: Interval, together: Interval) -> Interval:
+def wider(alone: Interval, together: Interval) -> Interval:
     """The interval by clusters, nowhere narrower than as if documents were independent."""
     return Interval(alone.value, np.fmin(alone.low, together.low), np.fmax(alone.high, together.high))
 

@@ -17,7 +17,7 @@ Numbers = NDArray[np.float64]
 Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 Z_POWER = 0.8416212335729143  # 80 % power
 POWER_MEAN = -5.0  # SCIENCE 2.3: as in the Jigsaw metric, the worst groups count most
-SIZE_POWER = 1.5  # see _effective
+SIZE_POWER = 1.75  # see _effective
 LARGEST_RATIO = 1e6  # a ratio above it is not looked for
 
 
@@ -241,9 +241,9 @@ def cluster_errors(
     """Standard errors of rates, ratios and differences when whole clusters are drawn, not documents.
 
     `cells` is sparse, clusters by groups * (steps + 1): documents by the step that removed them, the last for kept
-    ones; `everyone` is clusters by steps + 1 and counts each document once. Groups are compared with everyone else, or
-    with the group `against`. Poisson bootstrap (Chamandy et al. 2012): each cluster weighs Poisson(1). The spread of
-    the logs is taken, as ratios are skewed.
+    ones; `everyone` is clusters by steps + 1 and counts each document once (or as wide as `cells`, where each group has
+    an everyone of its own). Groups are compared with everyone else, or with the group `against`. Poisson bootstrap
+    (Chamandy et al. 2012): each cluster weighs Poisson(1). The spread of the logs is taken, as ratios are skewed.
     """
     sums, squares = np.zeros((2, 4, *shape))
     plain = np.stack(_log_figures(*_sides(cells.sum(0), everyone.sum(0), shape, against)))
@@ -264,7 +264,7 @@ def _sides(
 ) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
     """Removed and at risk, of the groups and of what each is compared with: replicates x groups x steps + 1."""
     own = np.asarray(cells, np.float64).reshape(-1, *shape)
-    whole = np.asarray(everyone, np.float64).reshape(-1, 1, shape[1])
+    whole = np.asarray(everyone, np.float64).reshape(len(own), -1, shape[1])
     other = whole - own if against is None else np.broadcast_to(own[:, against : against + 1], own.shape)
     return by_step(own), by_step(other)
 
@@ -304,13 +304,14 @@ def _effective(cells: Any, everyone: Any, shape: tuple[int, int], against: int |
 
     below = np.tri(shape[1])
     own = (csr_matrix(cells) @ kron(identity(shape[0]), below, format="csr")).tocoo()
-    whole = np.asarray(everyone @ below, np.float64)
-    step = own.col % shape[1]
+    whole = np.asarray(everyone.toarray().reshape(everyone.shape[0], -1, shape[1]) @ below, np.float64)
+    group, step = np.divmod(own.col, shape[1])
+    group = np.minimum(group, whole.shape[1] - 1)
 
     def sums(power: float) -> tuple[Numbers, Numbers]:
         """Sums over clusters, of the groups and of others; these differ from everyone only in a group's clusters."""
         mine: Numbers = np.bincount(own.col, own.data**power, shape[0] * shape[1]).astype(np.float64).reshape(shape)
-        total = whole[own.row, step]
+        total = whole[own.row, group, step]
         change = np.maximum(total - own.data, 0) ** power - total**power
         others: Numbers = np.bincount(own.col, change, shape[0] * shape[1]).reshape(shape) + (whole**power).sum(0)
         return mine, others if against is None else np.broadcast_to(mine[against], shape)
