@@ -149,7 +149,7 @@ def _adjusted(counts: Counts, against: int | None, crude: Interval) -> dict[str,
 _WHOLE = ("at_risk", "removed", "at_risk_bytes", "removed_bytes", "reference_at_risk", "reference_removed")
 _COMPARED = (
     "keep_ratio", "keep_low", "keep_high", "removal_ratio", "removal_low", "removal_high", "removal_ratio_bytes",
-    "difference", "difference_low", "difference_high", "rate_low", "rate_high", "p", "adjusted_ratio", "adjusted_low",
+    "difference", "difference_low", "difference_high", "p", "adjusted_ratio", "adjusted_low",
     "adjusted_high",
 )  # fmt: skip
 
@@ -181,11 +181,13 @@ def _frame(
         OK,
     )
     frame = frame.with_columns(pl.col(_WHOLE).cast(pl.Int64), pl.Series("status", status.tolist()))
-    unknown = pl.col("status").is_in([INSUFFICIENT, REFERENCE])
-    numbers = pl.col(pl.Float64)
-    return frame.with_columns(pl.when(numbers.is_finite()).then(numbers)).with_columns(
-        pl.when(~unknown).then(pl.col(name)).alias(name) for name in _COMPARED
-    ).with_columns(simpson=pl.col("simpson") & ~unknown)  # fmt: skip
+    few_documents, unknown = pl.col("status") == INSUFFICIENT, pl.col("status").is_in([INSUFFICIENT, REFERENCE])
+    number = pl.col(pl.Float64)
+    frame = frame.with_columns(pl.when(number.is_finite()).then(number), simpson=pl.col("simpson") & ~unknown)
+    return frame.with_columns(
+        pl.when(~few_documents).then(pl.col("rate", "rate_low", "rate_high")),
+        pl.when(~unknown).then(pl.col(_COMPARED)),
+    )
 
 
 def judge(rows: pl.DataFrame, limits: Thresholds) -> pl.DataFrame:
