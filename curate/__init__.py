@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from curate import filters
+    from curate.audit import Audit, audit
     from curate.errors import CurateError, InfeasibleError, PipelineError, PluginError, StoppedError, UsageError
     from curate.filter import CorpusFilter, Filter, above, below, filter, threshold
     from curate.mix import Mix, balance
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from curate.swap import SwapReport, swap_check
 
 _homes = {
+    "Audit": "audit",
     "CorpusFilter": "filter",
     "CurateError": "errors",
     "Filter": "filter",
@@ -43,6 +45,7 @@ _homes = {
 }
 
 __all__ = [
+    "Audit",
     "CorpusFilter",
     "CurateError",
     "Filter",
@@ -58,6 +61,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "above",
+    "audit",
     "balance",
     "below",
     "filter",
@@ -69,7 +73,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("filter", "filters"):  # the module curate.filter is callable: see its last lines
+    if name in ("audit", "filter", "filters"):  # the modules curate.audit and curate.filter are callable
         return import_module(f"curate.{name}")
     if name in _homes:
         value = getattr(import_module(f"curate.{_homes[name]}"), name)

@@ -296,6 +296,40 @@ def report(folder: str, html: Path | None, as_json: bool) -> int:
     return 0
 
 
+@app.command()
+@click.argument("folder", metavar="[RUN]", required=False)
+@click.option("--by", "by", multiple=True, metavar="COLUMN", help="The groups: a column, or a score. May be repeated.")
+@click.option("--strata", multiple=True, metavar="COLUMN", help="Also compare within the values of this column.")
+@click.option("--cluster", metavar="COLUMN", help="Which documents belong together; default: groups.domain.")
+@click.option("--reference", default="complement", show_default=True, help="complement, best, or a group's name.")
+@click.option("--labels", metavar="FILE|COLUMN", help="Labels: 1 should go, 0 should stay; a file has id and label.")
+@click.option("--score", metavar="COLUMN", help="The score to judge by the labels; else the file's own.")
+@click.option("--words", is_flag=True, help="Words that tell removed from kept texts in flagged groups, redacted.")
+@click.option("--show-words", is_flag=True, help="The same, readable: they may be hateful.")
+@click.option("--before", multiple=True, metavar="PATHS", help="Instead of RUN: documents before a foreign pipeline.")
+@click.option("--after", multiple=True, metavar="PATHS", help="The documents that it kept.")
+@click.option("--dropped", multiple=True, metavar="FOLDER", help="What one of its filters excluded; in their order.")
+@click.option("--attributes", multiple=True, metavar="PATHS", help="Dolma attributes, or Data-Juicer statistics.")
+@click.option("--rule", "rules", multiple=True, metavar="STEP=SQL", help="What one of its steps drops; in their order.")
+@click.option("--id", "id", metavar="COLUMN", help="Matches documents before and after; default: id, else the text.")
+@click.option("--text", default="text", show_default=True, metavar="COLUMN", help="The text of a foreign corpus.")
+@JSON
+def audit(folder: str | None, as_json: bool, **options: Any) -> int:
+    """Show whom each step removes, by group, with intervals, tests and what they rest on.
+
+    RUN is a run's folder; or name what another tool's pipeline read and kept with --before and --after. Groups are the
+    values of a column (`--by language.label`, `--by source`); a column of lists makes groups that overlap.
+    """
+    from curate.audit_command import audit_command
+
+    found = audit_command(folder, **options)
+    if as_json:
+        emit(found.to_dict())
+    else:
+        found.print()
+    return 0
+
+
 @app.group(cls=Commands, invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> int:

@@ -19,6 +19,7 @@ from curate.ledger import QUARANTINE_SCHEMA
 from curate.read import Source, find_sources
 
 if TYPE_CHECKING:
+    from curate.audit import Audit
     from curate.pipeline import Pipeline
     from curate.report import Report
 
@@ -168,6 +169,12 @@ class Run:
         from curate.lookup import why
 
         return why(self, id)
+
+    def audit(self, by: str | Sequence[str], **options: Any) -> Audit:
+        """Whom each step removes, by the groups of a column: `curate.audit.audit_run` lists the options."""
+        from curate.audit import audit_run
+
+        return audit_run(self, by, **options)
 
     def __repr__(self) -> str:
         counts = self.counts
