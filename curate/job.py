@@ -29,6 +29,7 @@ from curate.executors import ATTEMPTS, Executor, Failure
 from curate.filter import CorpusFilter
 from curate.manifest import differences, identify, input_changed, limits, models, sum_counts, sum_work, versions
 from curate.plan import Chunk, Plan, find_repeats, id_column, make_chunks, plan_steps, survey_all, survey_ids
+from curate.policy import read_clauses
 from curate.read import Columns, Source, Survey, hash_ids, unite
 from curate.warm import compiling_beside
 from curate.write import Part, added_columns, data_schema, publish_all
@@ -60,6 +61,7 @@ class Job:
         self.executor = executor
         self.sample = sample
         self.watch = watch
+        self.policy = read_clauses(pipeline)
         self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -332,11 +334,32 @@ class Job:
             found = step.filter.tables(ledger.rename(own))
             if found:
                 tables[step.name] = found
-        report = Report.build(self.root, manifest, ledger, tables)
+        audited = self._judge(plan, manifest, tables)
+        report = Report.build(self.root, manifest, ledger, tables, audited)
         with store.publish(self.root, "audit/report.html") as temporary:
             report.save(temporary)
         store.write_json(self.root, "audit/report.json", report.to_dict())
         self._cards(plan, manifest, report.to_dict())
+
+    def _judge(
+        self, plan: Plan, manifest: dict[str, Any], tables: Mapping[str, Mapping[str, pl.DataFrame]]
+    ) -> dict[str, Any] | None:
+        """Audit whom the steps removed, and hold the run to its policy: its clauses join the promises."""
+        from curate.audit import audit_run
+        from curate.policy import Measured, evaluate, promise
+        from curate.run import Run
+
+        run = Run(self.root, manifest)
+        by = self.pipeline.audit.by
+        columns = default_groups(plan) if by is None else list(by)
+        audited = audit_run(run, columns, strata=self.pipeline.audit.strata) if columns else None
+        rows = {} if audited is None else audited.rows.partition_by("by", as_dict=True)
+        audits = {str(column): frame for (column,), frame in rows.items()}
+        measured = Measured(run, tables, self.pipeline.card.model_dump(), self.pipeline.base, audits)
+        manifest["policy"] = evaluate(self.policy, measured, datetime.now(UTC).date())
+        manifest["promises"] = [*manifest["promises"], *map(promise, manifest["policy"])]
+        manifest["exit_code"] = 0 if all(one["held"] for one in manifest["promises"]) else 1
+        return None if audited is None else audited.to_dict()
 
     def _cards(self, plan: Plan, manifest: dict[str, Any], report: dict[str, Any]) -> None:
         """Write what is published beside the data: the dataset card and its Croissant metadata."""
@@ -377,6 +400,17 @@ class Job:
             },
             {"promise": "something is kept", "held": kept > 0, "detail": f"{kept} documents"},
         ]
+
+
+def default_groups(plan: Plan) -> list[str]:
+    """The columns that a report audits by unless told: languages, scripts and mentions that steps have scored."""
+    wanted = {"language": ("label",), "groups": ("script", "identity")}
+    return [
+        f"{step.name}.{score}"
+        for step in plan.steps
+        for score in wanted.get(type(step.filter).label, ())
+        if f"{step.name}.{score}" in step.ledger_scores
+    ]
 
 
 # --- lost workers ---

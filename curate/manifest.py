@@ -14,6 +14,7 @@ from curate.earlier import content_of
 from curate.filter import CorpusFilter, Filter, code_version
 from curate.models import file_sha256
 from curate.plan import Plan, resolve
+from curate.policy import read_clauses
 from curate.read import Source
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def identify(pipeline: Pipeline, sources: Sequence[Source], sample: int) -> dict
     resolved.pop("name", None)
     resolved.get("output", {}).pop("path", None)
     resolved.get("input", {}).pop("paths", None)
+    if pipeline.policy:
+        resolved["policy"] = [clause.model_dump(mode="json") for clause in read_clauses(pipeline)]
     return {
         "curate": __version__,
         "sample": sample,

@@ -53,7 +53,7 @@ def several_columns(
         ]
         raise infeasible([*short, *gaps], budget, goal)
     if gap.any():
-        possible = nearest_shares(membership, wanted, low, high)
+        possible = nearest_shares(membership, wanted, low, high, budget)
     raked = rake(membership, possible if gap.any() else wanted, own * budget, low, high)
     notes += _missed(raked, wanted, budget, exact=not gap.any())
     return raked.weights, asked, budget, notes

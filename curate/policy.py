@@ -21,6 +21,7 @@ from curate.errors import CurateError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.pipeline import Pipeline
     from curate.run import Run
 
 Row = dict[str, Any]
@@ -280,28 +281,32 @@ def _evaluate(clause: Clause, measured: Measured, today: datetime.date) -> Row:
         broken, certain = bool(missing), True
         row["evidence"] = f"not declared: {', '.join(missing)}" if missing else "all declared"
     else:
-        try:
-            found = list(FIGURES[clause.metric](clause, measured))
-        except CurateError as error:
-            found = []
-            row["evidence"] = f"cannot be measured: {error.message}"
-        if clause.groups:
-            found = [figure for figure in found if figure.of in clause.groups]
-        wrong = [figure for figure in found if clause.broken_by(figure.value)]
-        certain = any(figure.certain(clause) for figure in wrong) or not found
-        broken = bool(wrong) or not found
-        ordered = sorted(wrong or found, key=lambda figure: figure.value, reverse=clause.at_most is not None)
-        if ordered:
-            row["value"] = ordered[0].value
-            more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
-            told = "; ".join(figure.text() for figure in (ordered[:SHOWN] if wrong else ordered[:1]))
-            row["evidence"] = told + (more if wrong else "")
-        else:
-            row.setdefault("evidence", "nothing to measure: no group with enough documents")
+        broken, certain = _compare(clause, measured, row)
     row["result"] = _result(clause, broken, certain, today)
     if clause.waiver is not None:
         row["waiver"] = clause.waiver.model_dump(mode="json") | {"expired": clause.waiver.until < today}
     return row
+
+
+def _compare(clause: Clause, measured: Measured, row: Row) -> tuple[bool, bool]:
+    """Whether a clause is broken, and for certain; notes value and evidence. What cannot be measured is broken."""
+    try:
+        found = list(FIGURES[clause.metric](clause, measured))
+    except CurateError as error:
+        row["evidence"] = f"cannot be measured: {error.message}"
+        return True, True
+    if clause.groups:
+        found = [figure for figure in found if figure.of in clause.groups]
+    if not found:
+        ratio = clause.metric in ("keep_ratio", "removal_ratio")
+        row["evidence"] = "too few documents of any group to tell" if ratio else "there is nothing to measure"
+        return True, not ratio
+    wrong = [figure for figure in found if clause.broken_by(figure.value)]
+    ordered = sorted(wrong or found, key=lambda figure: figure.value, reverse=clause.at_most is not None)
+    more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    row["value"] = ordered[0].value
+    row["evidence"] = "; ".join(figure.text() for figure in ordered[: SHOWN if wrong else 1]) + more
+    return bool(wrong), any(figure.certain(clause) for figure in wrong)
 
 
 def _result(clause: Clause, broken: bool, certain: bool, today: datetime.date) -> Result:
@@ -332,6 +337,13 @@ def attention(rows: Sequence[Row]) -> list[str]:
     return [
         f"Policy: {row['clause']} {said[row['result']]} ({row['evidence']})." for row in rows if row["result"] in said
     ]
+
+
+def read_clauses(pipeline: Pipeline) -> tuple[Clause, ...]:
+    """The clauses of a pipeline, from itself or from the file that it names."""
+    if isinstance(pipeline.policy, str):
+        return read_policy(pipeline.base / pipeline.policy)
+    return pipeline.policy
 
 
 def read_policy(path: Path) -> tuple[Clause, ...]:

@@ -92,8 +92,10 @@ def nearest(membership: sparse.csr_array, wanted: Floats, low: Floats, high: Flo
     return np.asarray(membership @ np.clip(found.x[:cells] * size, low, high))
 
 
-def nearest_shares(membership: sparse.csr_array, wanted: Floats, low: Floats, high: Floats) -> Floats:
+def nearest_shares(membership: sparse.csr_array, wanted: Floats, low: Floats, high: Floats, total: float) -> Floats:
     """The margins that can be met with the least sum of squared differences, each as a part of what was wanted.
+
+    They add up to no more than the total.
 
     `nearest` says whether and how much is missing; its solution leaves all of it to few groups. This one spreads it, so
     that no group is given up for the sake of others.
@@ -108,7 +110,10 @@ def nearest_shares(membership: sparse.csr_array, wanted: Floats, low: Floats, hi
         lsmr_tol="auto",
         max_iter=200,
     )
-    return np.asarray(membership @ np.clip(found.x * unit * size, low, high))
+    weights = np.clip(found.x * unit * size, low, high)
+    if weights.sum() > total:
+        weights = np.maximum(weights * (total / weights.sum()), low)
+    return np.asarray(membership @ weights)
 
 
 def rake(membership: sparse.csr_array, wanted: Floats, own: Floats, low: Floats, high: Floats) -> Raked:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.console import percent, plural
+from curate.policy import attention as broken_clauses
 from curate.representation import attention as unmet
 from curate.representation import representation
 from curate.scores import distributions
@@ -28,6 +29,7 @@ MAX_TABLE_ROWS = 200
 MAX_FILES = 100
 MAX_ERRORS = 50
 MAX_PLACES = 3
+MAX_FLAGS = 3
 LARGE_LOSS = 0.5  # a step that drops more than this share of what it saw is named under "needs attention"
 
 
@@ -36,8 +38,8 @@ class Report:
     """The numbers of one run, JSON-ready; rich HTML in a notebook.
 
     `data` has `name`, `finished`, `seconds`, `exit_code`, `counts`, `bytes`, `attention`, `promises`, `representation`,
-    `steps`, `rules`, `sample`, `scores`, `quarantine`, `tables`, `work`, `reproduce`. Shares are fractions of one, or
-    null for 0/0.
+    `policy`, `audit`, `steps`, `rules`, `sample`, `scores`, `quarantine`, `tables`, `work` and `reproduce`. Shares are
+    fractions of one, or null for 0/0.
     """
 
     data: dict[str, Any]
@@ -49,6 +51,7 @@ class Report:
         manifest: Mapping[str, Any],
         ledger: pl.LazyFrame,
         tables: Mapping[str, Mapping[str, pl.DataFrame]],
+        audited: Mapping[str, Any] | None = None,
     ) -> Report:
         """Compute the report of a finished run; memory stays bounded however long the ledger is."""
         steps = [step["name"] for step in manifest["steps"]]
@@ -62,7 +65,8 @@ class Report:
         promises = [dict(promise) for promise in manifest.get("promises", [])]
         exit_code = int(manifest.get("exit_code", 0))
         represented = representation(tables, {step["name"]: step["filter"] for step in manifest["steps"]})
-        look = unmet(represented)
+        policy = [dict(row) for row in manifest.get("policy", [])]
+        look = [*broken_clauses(policy), *unmet(represented), *_flagged(audited)]
         return cls(
             {
                 "name": str(manifest["name"]),
@@ -74,6 +78,8 @@ class Report:
                 "attention": _attention(counts, funnel, scores, promises, exit_code, sample, look),
                 "promises": promises,
                 "representation": represented,
+                "policy": policy,
+                "audit": None if audited is None else dict(audited),
                 "steps": funnel,
                 "rules": _rules(manifest["counts"]["by_step"], limits, _broken(ledger), _alone(ledger), sample),
                 "sample": sample,
@@ -115,6 +121,13 @@ class Report:
         from curate.html import frame
 
         return frame(self.html())
+
+
+def _flagged(audited: Mapping[str, Any] | None) -> list[str]:
+    """What the audit points at, the largest difference first."""
+    flags = [] if audited is None else audited["flags"]
+    said = [f"Audit: {row['text']}" for row in flags[:MAX_FLAGS]]
+    return [*said, *([f"Audit: {len(flags) - MAX_FLAGS} more rows are flagged."] if len(flags) > MAX_FLAGS else [])]
 
 
 # --- counts and the funnel --------------------------------------------------------------------------------------------

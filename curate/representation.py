@@ -62,14 +62,14 @@ def attention(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     for part in parts:
         rows = [row for column in part["columns"] for row in column["groups"]]
         short = [row for row in rows if row["shortfall"] or row["status"] == "unreachable"]
-        short.sort(key=lambda row: (row["after_share"] or 0.0) / (row["target_share"] or 1.0))
+        short.sort(key=lambda row: -row["shortfall"])
         if short:
             names = ", ".join(
                 f"{row['column']} = {row['group']} ({percent(row['after_share'])} of the {part['unit']}, asked "
                 f"{percent(row['target_share'])})"
                 for row in short[:NAMED]
             )
-            more = f" and {plural(len(short) - NAMED, 'more')}" if len(short) > NAMED else ""
+            more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
             said.append(f"{part['step']}: {plural(len(short), 'group')} got less than asked: {names}{more}.")
         lost = [row for row in rows if row["documents_before"] and not row["documents_after"]]
         if lost:
