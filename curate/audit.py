@@ -174,7 +174,8 @@ def audit_observed(
                 notes += [_no_sample(observed, column)] if since else []
                 continue
             counts = count(observed, column, within, sampled=sampled)
-            clusters = count_clusters(observed, counts, together, sampled=sampled) if together is not None else None
+            wanted = together if counts.groups else None
+            clusters = None if wanted is None else count_clusters(observed, counts, wanted, sampled=sampled)
             made = figures(observed, counts, reference, clusters, sampled=sampled)
             tables.append(made.with_columns(basis=pl.lit("sample" if sampled else "all")))
             notes += _on_groups(observed, counts, sampled)
@@ -222,6 +223,8 @@ def _on_groups(observed: Observed, counts: Any, sampled: bool) -> list[str]:
     from curate.audit_counts import OTHER
 
     column, notes = counts.column, []
+    if not counts.groups:
+        return [f"No document has a value in {column}: there are no groups to compare."]
     if counts.overlap:
         notes.append(f"Groups of {column} overlap: a document counts for each label that it has.")
     if counts.groups[-1:] == (OTHER,):

@@ -95,7 +95,8 @@ def levels(frame: pl.LazyFrame, column: str) -> tuple[pl.Expr, bool]:
             f"column {column!r} has about {distinct:,} values: groups must be fewer than {MAX_LEVELS:,}",
             hint="name a column with fewer values, such as a language, a source or a topic",
         )
-    return pl.col(column).cast(pl.String).fill_null(NO_VALUE), False
+    value = pl.col(column).fill_nan(None) if kind.is_float() else pl.col(column)
+    return value.cast(pl.String).fill_null(NO_VALUE), False
 
 
 def _bands(frame: pl.LazyFrame, column: str) -> pl.Expr:
@@ -196,6 +197,10 @@ def count_clusters(observed: Observed, counts: Counts, cluster: str, *, sampled:
 
     level, overlap = levels(observed.frame, counts.column)
     chosen = observed.frame.filter(pl.col("sampled")) if sampled else observed.frame.filter(pl.col(_AT) >= counts.first)
+    if observed.frame.collect_schema()[cluster].is_nested():
+        raise UsageError(
+            f"column {cluster!r} holds lists: a document belongs to one cluster", hint="name a column of single values"
+        )
     key = pl.coalesce(pl.col(cluster).cast(pl.String), pl.concat_str(pl.lit("\x1f"), "id"))
     frame = chosen.select(_AT, level.alias(_LEVEL), (key.hash(seed=1) % BUCKETS).alias(_BUCKET))
     everyone = frame.group_by(_BUCKET, _AT).len("documents").collect(engine="streaming")

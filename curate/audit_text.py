@@ -32,7 +32,10 @@ def print_audit(audit: Audit, console: Console) -> None:
     for column in dict.fromkeys(audit.rows["by"].to_list()):
         own = [row for row in audit.rows.iter_rows(named=True) if row["by"] == column]
         _print_rows(column, [row for row in own if row["step"] == TOTAL], console, steps=False)
-        _print_rows(column, _telling([row for row in own if row["step"] != TOTAL]), console, steps=True)
+        parts = [row for row in own if row["step"] != TOTAL]
+        _print_rows(column, _telling(parts), console, steps=True)
+        if few := sum(row["status"] == "insufficient" for row in parts):
+            console.print(Text(f"{plural(few, 'pair')} of step and group with too few documents: see --json"))
     changed = audit.rows.filter(pl.col("simpson") & pl.col("status").is_in(["ok", "flagged"]))
     for row in changed.sort("flagged", descending=True, maintain_order=True).head(MAX_FLAGS).iter_rows(named=True):
         console.print(Text.assemble(("look: ", "bold yellow"), clean(simpson_text(row))))
@@ -55,7 +58,7 @@ def simpson_text(row: Row) -> str:
 
 
 def _telling(rows: Sequence[Row]) -> list[Row]:
-    """The steps and groups to show: flagged first, then what moves a group most; idle and tiny ones last."""
+    """The steps and groups to show: flagged first, then what moves a group most; not the idle and the tiny ones."""
     known = [row for row in rows if row["removed"] or row["reference_removed"]]
     return sorted(
         known, key=lambda row: (not row["flagged"], row["status"] == "insufficient", -abs(row["attribution"] or 0))
@@ -81,17 +84,18 @@ def _print_rows(column: str, rows: Sequence[Row], console: Console, *, steps: bo
         cells += [_interval(row, "adjusted", wide)] if adjusted else []
         if wide:
             cells += [_number(row["keep_ratio"]), _small(row["q"])]
-        _add(table, *cells, _verdict(row))
+        _add(table, *cells, _verdict(row, wide))
     _show(table, console)
     if len(rows) > MAX_ROWS:
         console.print(Text(f"{len(rows) - MAX_ROWS:,} more rows with --json"))
 
 
-def _verdict(row: Row) -> str:
-    if row["status"] != "insufficient":
-        return str(row["status"])
+def _verdict(row: Row, wide: bool) -> str:
+    """The status; of too few documents also the ratio from which on they would show one."""
     least = row["detectable_ratio"]
-    return "insufficient" if least is None else f"insufficient (from {least:.3g}x on)"
+    if row["status"] != "insufficient" or least is None or not wide:
+        return str(row["status"])
+    return f"insufficient (from {least:.3g}x on)"
 
 
 def _interval(row: Row, name: str, wide: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,31 @@ def test_a_missing_value_is_a_group_of_its_own() -> None:
     assert counts.groups == ("a", NO_VALUE)
 
 
+def test_a_number_that_is_none_is_no_value() -> None:
+    counts = count(documents((3, 0, {"grade": 1.5}), (2, 2, {"grade": float("nan")})), "grade")
+    assert counts.groups == ("1.5", NO_VALUE)
+
+
+def test_a_column_without_any_label_gives_no_rows_and_says_so() -> None:
+    observed = documents((3, 0, {"tags": ["x"], "site": "s"}))
+    emptied = replace(observed, frame=observed.frame.with_columns(tags=pl.lit([], pl.List(pl.String))))
+    found = audit_observed(emptied, "tags", cluster="site")
+    assert found.rows.is_empty()
+    assert "No document has a value in tags: there are no groups to compare." in found.notes
+
+
+def test_the_order_of_the_documents_changes_nothing() -> None:
+    observed = two_groups(site="s")
+    turned = replace(observed, frame=observed.frame.reverse())
+    one, two = (audit_observed(o, "source", cluster="site").to_dict() for o in (observed, turned))
+    assert one == two
+
+
+def test_a_column_of_structs_is_no_grouping() -> None:
+    with pytest.raises(UsageError, match="groups are text, numbers, or lists of text"):
+        count(documents((3, 0, {"place": {"x": 1}})), "place")
+
+
 def test_many_numbers_are_cut_into_ten_bands_of_equal_size() -> None:
     frame = pl.DataFrame({"id": [str(n) for n in range(1000)], "__at": pl.Series([2] * 1000, dtype=pl.Int16)})
     frame = frame.with_columns(pl.lit(1).alias("__bytes"), pl.lit(False).alias("sampled"), size=pl.int_range(1000))
@@ -173,6 +199,11 @@ def test_documents_of_one_site_widen_the_interval() -> None:
     assert together["removal_high"] > 1.5 * alone["removal_high"]
     assert together["p"] > 1_000 * alone["p"]
     assert together["clusters"] == pytest.approx(30)
+
+
+def test_a_cluster_is_a_single_value() -> None:
+    with pytest.raises(UsageError, match="a document belongs to one cluster"):
+        audit_observed(documents((3, 0, {"source": "a", "sites": ["s"]})), "source", cluster="sites")
 
 
 def test_an_unknown_column_is_named_with_the_nearest() -> None:
