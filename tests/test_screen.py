@@ -12,7 +12,7 @@ import pytest
 import curate
 from curate.kernels import fasttext
 from curate.kernels.fold import fold
-from curate.kernels.linear import sums_kernel
+from curate.kernels.linear import EVERY_TIME, sums_kernel
 from curate.kernels.utf8 import Texts, column, texts
 from curate.screen import bundled_screen, load_screen, screen_files, screen_scores
 
@@ -76,6 +76,14 @@ def test_odd_text_has_a_finite_score(text: str) -> None:
     assert 0 < scores(text)[0] < 1
 
 
+@pytest.mark.parametrize(
+    ("once", "often"),
+    [("ha", "ha " * 100), ("You are late", "You are late " * 80), ("stop", "stop stop STOP st0p stop")],
+)
+def test_repetition_does_not_change_the_score(once: str, often: str) -> None:
+    assert scores(often) == pytest.approx(scores(once), abs=0.02)  # the last two words of the text are a pair too
+
+
 def test_no_texts_have_no_scores() -> None:
     assert screen_scores(pl.Series("text", [], pl.String)).shape == (0,)
 
@@ -104,7 +112,7 @@ def test_the_file_is_a_fasttext_model_that_the_library_reads_alike() -> None:
 def test_the_sum_is_that_of_the_rows_that_fasttext_averages() -> None:
     screen = bundled_screen()
     folded = fold(texts(pl.Series("text", TOXIC)), screen.folds)
-    sums, counts = sums_kernel(*folded, screen.model.weights)
+    sums, counts = sums_kernel(*folded, screen.model.weights, EVERY_TIME)
     numbers, chances = fasttext.predict(screen.model, *folded)
     toxic = np.where(numbers == screen.model.labels.index("toxic"), chances, 1 - chances)
 
