@@ -115,7 +115,9 @@ def cut_windows(texts: pl.Series, limit: int, *, least: int | None = None, cyril
     from curate.kernels import windows as kernels
 
     given = utf8.texts(texts)
-    found = kernels.cut(given, limit, limit if least is None else least, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0))
+    found = kernels.cut(
+        given, limit, limit if least is None else least, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0)
+    )
     raw = utf8.column(utf8.Texts(found.data, found.bounds))
     read = plain(raw, found.odd)
     alike = look_alike(read, found.letters, found.known)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHORT = {"eng": "en", "fra": "fr", "ita": "it", "por": "pt", "rus": "ru", "spa": "es", "tur": "tr"}
 
 UNDETERMINED = "und"  # what a language step says when it cannot tell
-FEW_LETTERS = 20  # below which `und` says only that a text is short: of toxic English comments that short, half are `und`
+FEW_LETTERS = 30  # below which `und` says only that a text is short (docs/toxicity.md)
 
 _told: dict[Any, Any] = {}  # warnings that this process has given
 
@@ -108,7 +108,7 @@ class Toxicity(Filter, name="toxicity"):
         default=None,
         description=(
             "column with the language of each document, for example language.label: only the models' languages are "
-            "judged, and `und` below 20 letters. Without it documents are labelled here as `language` does by default"
+            "judged, and `und` below 30 letters. Without it documents are labelled here as `language` does by default"
         ),
     )
 
@@ -208,9 +208,7 @@ class Toxicity(Filter, name="toxicity"):
         """The windows of texts, as the options want them."""
         from curate.windows import cut_windows
 
-        return cut_windows(
-            texts, self.max_window_chars, least=self.min_window_chars, cyrillic="ru" in self.languages
-        )
+        return cut_windows(texts, self.max_window_chars, least=self.min_window_chars, cyrillic="ru" in self.languages)
 
     def score_windows(self, windows: Windows, judged: Flags) -> Scored:
         """The score of each window and whether it counts as toxic; windows that nobody can read score 0."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +18,8 @@ from curate.kernels.fold import fold
 from curate.kernels.linear import EVERY_TIME, sums_kernel
 from curate.kernels.utf8 import Texts, column, texts
 from curate.screen import bundled_screen, load_screen, screen_files, screen_scores
+
+SHARED = Path(os.environ.get("CURATE_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 
 BENIGN = (
     "The committee will meet again on Thursday to discuss the budget for next year.",
@@ -134,3 +139,33 @@ def test_the_constants_and_the_card_name_one_language() -> None:
     constants = json.loads((files("curate.data") / "toxicity_screen.json").read_text("utf-8"))
 
     assert constants["languages"] == list(curate.screen.LANGUAGES) == ["en"]
+
+
+@pytest.mark.shared
+def test_no_listed_word_stands_in_a_packaged_file() -> None:
+    terms = pl.read_parquet(SHARED / "bias" / "terms.parquet").filter(
+        pl.col("list").is_in(["ldnoobw", "dsojevic"]), pl.col("lang") == "en"
+    )
+    words = {one for term in terms["term"] for one in term.lower().split("|") if len(one) >= 4} - {"retard"}  # French
+    pattern = re.compile(
+        rb"(?<![a-z])(?:" + b"|".join(re.escape(one.encode()) for one in sorted(words)) + rb")(?![a-z])"
+    )
+
+    found = {
+        name
+        for entry in files("curate.data").iterdir()
+        if entry.is_file()
+        for name, content in contents(Path(str(entry)))
+        if pattern.search(content.lower())
+    }
+
+    assert len(words) > 500
+    assert found == set()
+
+
+def contents(path: Path) -> list[tuple[str, bytes]]:
+    """The bytes of a file, or of each array of an archive of arrays."""
+    if path.suffix != ".npz":
+        return [(path.name, path.read_bytes())]
+    with np.load(path) as stored:
+        return [(f"{path.name}: {name}", stored[name].tobytes()) for name in stored]

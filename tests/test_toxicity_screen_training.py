@@ -109,7 +109,8 @@ def test_a_trained_model_is_read_back_with_its_weights(tools: Tools, tmp_path: P
 def test_training_sees_the_rows_that_scoring_adds_up() -> None:
     weights = bundled_screen().model.weights
     data, offsets = fold(
-        texts(pl.Series("text", ["Two words here.", "", "one two two one two", "x" * 200, "naïve 好 🙂!"])), bundled_screen().folds
+        texts(pl.Series("text", ["Two words here.", "", "one two two one two", "x" * 200, "naïve 好 🙂!"])),
+        bundled_screen().folds,
     )
     rows, ends = np.zeros(20_000, np.int32), np.zeros(len(offsets), np.int64)
     rows_kernel(data, offsets, weights, 1, rows, ends)
@@ -144,9 +145,9 @@ def test_the_card_lists_the_sources_and_the_figures_still_hold(tools: Tools) -> 
     found = measure.by_source(development, scores)
 
     assert [name for name in rows_of.comments(SHARED, "train")["source"].unique() if name not in card] == []
-    assert found["jigsaw_wiki_part"] == pytest.approx(0.976, abs=0.002)
-    assert found["davidson"] == pytest.approx(0.954, abs=0.002)
-    assert found["paradetox"] == pytest.approx(0.969, abs=0.002)
+    assert found["jigsaw_wiki_part"] == pytest.approx(0.981, abs=0.002)
+    assert found["davidson"] == pytest.approx(0.956, abs=0.002)
+    assert found["paradetox"] == pytest.approx(0.967, abs=0.002)
     assert measure.calibration_error(development["toxic"].to_numpy(), scores) < 0.05
 
 

@@ -34,7 +34,9 @@ def web_texts(data: Path) -> pl.Series:
 def neutral(web: pl.Series) -> pl.Series:
     """Runs of whole sentences of prose, one of each document that has one."""
     one_line = web.str.replace_all(r"\s+", " ")
-    prose = one_line.str.extract(rf"[a-z]\. ([A-Z][^`{{}}<>|\[\]#]{{{AROUND},{AROUND + 200}}}[a-z]\.) [A-Z]").drop_nulls()
+    prose = one_line.str.extract(
+        rf"[a-z]\. ([A-Z][^`{{}}<>|\[\]#]{{{AROUND},{AROUND + 200}}}[a-z]\.) [A-Z]"
+    ).drop_nulls()
     return prose.sample(fraction=1, seed=1, shuffle=True)
 
 
@@ -82,7 +84,9 @@ def main() -> None:
     around = neutral(web)
     on_comments, on_hostile = planted(comments(given.data), around), planted(hostile(), around)
     print(f"{len(web):,} web documents, {len(around):,} runs of sentences")
-    print("| longest | least | toxic at | comments | hostile | web documents | web text | over a share of 20 % | windows |")
+    print(
+        "| longest | least | toxic at | comments | hostile | web documents | web text | over a share of 20 % | windows |"
+    )
     for limit, least in SETTINGS:
         windows = cut_windows(web, limit, least=least)
         scores = screen.scores(windows.texts) * windows.readable

@@ -117,7 +117,12 @@ def sums_kernel(
                     own = 0.0
                     for one in range(added):
                         own += rows[wanted[one], 0]
-                    cached_at[slot], cached_length[slot], cached_rows[slot], cached_sum[slot] = start, length, added, own
+                    cached_at[slot], cached_length[slot], cached_rows[slot], cached_sum[slot] = (
+                        start,
+                        length,
+                        added,
+                        own,
+                    )
                 total += cached_sum[slot]
                 found += cached_rows[slot]
             if runs and (open_chains or not ended):
