@@ -98,9 +98,9 @@ def test_a_trained_model_is_read_back_with_its_weights(tools: Tools, tmp_path: P
     path = tmp_path / "model.ftz"
     path.write_bytes(train.fasttext_file(*train.quantized(weights)))
     model = fasttext.load(path)
-    sums, _ = sums_kernel(*fold(texts(pl.Series("text", ["fool", "friend", "zz"])), folds), model.weights)
+    sums, _ = sums_kernel(*fold(texts(pl.Series("text", ["fool", "friend", "zz"])), folds), model.weights, 1)
 
-    assert set(words) == {b"you", b"fool", b"friend"}
+    assert not any(word in path.read_bytes() for word in (b"you", b"fool", b"friend"))
     assert model.labels == ("clean", "toxic")
     assert sums[0] > 0 > sums[1]
     assert sums[2] == 0

@@ -84,9 +84,7 @@ def main() -> None:
     around = neutral(web)
     on_comments, on_hostile = planted(comments(given.data), around), planted(hostile(), around)
     print(f"{len(web):,} web documents, {len(around):,} runs of sentences")
-    print(
-        "| longest | least | toxic at | comments | hostile | web documents | web text | over a share of 20 % | windows |"
-    )
+    print("| longest | least | toxic at | comments | hostile | web documents | web text | share > 20 % | windows |")
     for limit, least in SETTINGS:
         windows = cut_windows(web, limit, least=least)
         scores = screen.scores(windows.texts) * windows.readable

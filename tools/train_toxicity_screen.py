@@ -20,7 +20,6 @@ import json
 import struct
 import sys
 import unicodedata
-from collections import Counter
 from pathlib import Path
 from typing import Any
 

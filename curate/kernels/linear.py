@@ -100,7 +100,7 @@ def sums_kernel(
         total, found, different, open_chains = 0.0, 0, 0, 0
         ended = False
         while not ended:
-            ended = at >= end
+            ended = bool(at >= end)
             start = at
             at, hashed = (at, np.int64(END_OF_LINE_HASH)) if ended else word_at(data, at, end)
             met = 0 if ended else times_met(keys, times, text, hashed, 2 * different < slots)
@@ -151,7 +151,7 @@ def rows_kernel(data: Bytes, offsets: Offsets, weights: Weights, most: Int, out:
         different, open_chains = 0, 0
         ended = False
         while not ended:
-            ended = at >= end
+            ended = bool(at >= end)
             start = at
             at, hashed = (at, np.int64(END_OF_LINE_HASH)) if ended else word_at(data, at, end)
             met = 0 if ended else times_met(keys, times, text, hashed, 2 * different < slots)
