@@ -21,7 +21,7 @@ HIDDEN = (
     r"\x{FE00}-\x{FE0F}\x{FEFF}\x{E0000}-\x{E0FFF}]"
 )
 
-# Cyrillic and Greek letters that look like Latin ones (tools/train_toxicity_screen.py reads them too), small and capital.
+# Cyrillic and Greek letters that look like Latin ones, small and capital; the training tool reads them too.
 _SMALL = {
     **dict(zip("аеорсухіјѕԁһԛԝвкмнтгьѵӏё", "aeopcyxijsdhqwbkmhtrbvle", strict=True)),
     **dict(zip("αειοκνρτυχωβηγ", "aeioknptuxwbny", strict=True)),
