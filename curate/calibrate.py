@@ -157,9 +157,8 @@ def score_sample(filter: Toxicity, docs: pl.DataFrame, most: int, enough: int, w
     scores of the toxic windows stay a random draw.
     """
     from curate.filters.toxicity import checked, screen_scores
-    from curate.windows import cut_windows
 
-    windows = cut_windows(docs[TEXT_COLUMN], filter.max_window_chars)
+    windows = filter.cut(docs[TEXT_COLUMN])
     wanted = np.flatnonzero(windows.readable & filter.judges(docs, windows)[windows.rows])
     wanted = np.random.default_rng(0).permutation(wanted)
     texts = windows.texts.gather(wanted)

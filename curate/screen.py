@@ -34,6 +34,7 @@ class Screen:
     slope: float
     intercept: float
     power: float  # the sum of n weights is divided by n to this power
+    most: int  # how often a word counts in a text
 
     def scores(self, texts: pl.Series) -> NDArray[np.float64]:
         """The probability that each text is toxic; a text without words has the one of a text that says nothing."""
@@ -41,7 +42,7 @@ class Screen:
         from curate.kernels.fold import fold
         from curate.kernels.linear import sums_kernel
 
-        sums, counts = sums_kernel(*fold(utf8.texts(texts), self.folds), self.model.weights)
+        sums, counts = sums_kernel(*fold(utf8.texts(texts), self.folds), self.model.weights, self.most)
         values = sums / np.maximum(counts, 1) ** self.power
         logits = np.clip(self.slope * values + self.intercept, -MAX_LOGIT, MAX_LOGIT)
         scores: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
@@ -76,4 +77,4 @@ def load_screen(folder: Path) -> Screen:
     numbers = json.loads(constants.read_text("utf-8"))
     with np.load(table) as stored:
         folds = stored["folds"]
-    return Screen(load(weights), folds, numbers["slope"], numbers["intercept"], numbers["power"])
+    return Screen(load(weights), folds, *(numbers[name] for name in ("slope", "intercept", "power", "most")))

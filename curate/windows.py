@@ -21,7 +21,7 @@ HIDDEN = (
     r"\x{FE00}-\x{FE0F}\x{FEFF}\x{E0000}-\x{E0FFF}]"
 )
 
-# Cyrillic and Greek letters that look like Latin ones, as in tools/train_toxicity_screen.py; and the same in capitals.
+# Cyrillic and Greek letters that look like Latin ones, small and capital; the training tool reads them too.
 _SMALL = {
     **dict(zip("аеорсухіјѕԁһԛԝвкмнтгьѵӏё", "aeopcyxijsdhqwbkmhtrbvle", strict=True)),
     **dict(zip("αειοκνρτυχωβηγ", "aeioknptuxwbny", strict=True)),
@@ -104,17 +104,20 @@ class Windows:
         return Spans(at, rows, start, start + inner.to_numpy())
 
 
-def cut_windows(texts: pl.Series, limit: int, *, cyrillic: bool = False) -> Windows:
+def cut_windows(texts: pl.Series, limit: int, *, least: int | None = None, cyrillic: bool = False) -> Windows:
     """Cut texts into windows of whole sentences, of at most `limit` characters.
 
-    A sentence that is longer is cut at white space, and a word that is longer at the limit. Windows hold every byte.
+    As many sentences as fit make a window, or with `least` as many as are needed to reach that length. A sentence that
+    is longer than `limit` is cut at white space, and a word that is longer at the limit. Windows hold every byte.
     The scripts that models read are Latin, and Cyrillic if asked for.
     """
     from curate.kernels import utf8
     from curate.kernels import windows as kernels
 
     given = utf8.texts(texts)
-    found = kernels.cut(given, limit, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0))
+    found = kernels.cut(
+        given, limit, limit if least is None else least, kernels.LATIN | (kernels.CYRILLIC if cyrillic else 0)
+    )
     raw = utf8.column(utf8.Texts(found.data, found.bounds))
     read = plain(raw, found.odd)
     alike = look_alike(read, found.letters, found.known)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # The three-letter codes of the languages that models know, and what a language step may call them.
 SHORT = {"eng": "en", "fra": "fr", "ita": "it", "por": "pt", "rus": "ru", "spa": "es", "tur": "tr"}
 
+UNDETERMINED = "und"  # what a language step says when it cannot tell
+FEW_LETTERS = 30  # below which `und` says only that a text is short (docs/toxicity.md)
+
 _told: dict[Any, Any] = {}  # warnings that this process has given
 
 
@@ -37,7 +40,7 @@ class Toxicity(Filter, name="toxicity"):
     miss what is implied. Read what goes, by group, before relying on a limit. Without a limit it only scores.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     source: ClassVar[str] = "Detoxify (Hanu and Unitary 2020); windows and shares as in Dolma, arXiv 2402.00159"
     scores: ClassVar[dict[str, str]] = {
         "share": "share of the text, in bytes, in windows that count as toxic; null where `judged` is false",
@@ -86,22 +89,26 @@ class Toxicity(Filter, name="toxicity"):
         description="labels of the model; a window's score is the highest of theirs. The screen has one label",
     )
     toxic_at: float = Field(
-        default=0.5, ge=0, le=1, description="score from which a window counts as toxic, in `share` and for `redact`"
+        default=0.6, ge=0, le=1, description="score from which a window counts as toxic, in `share` and for `redact`"
     )
     max_window_chars: int = Field(
         default=250,
         ge=50,
+        description="characters of a window at most; a sentence that is longer is cut at white space",
+    )
+    min_window_chars: int = Field(
+        default=20,
+        ge=1,
         description=(
-            "characters of a window; a sentence that is longer is cut at white space. In shorter windows a toxic "
-            "sentence among others is found more often, and more windows are false alarms (docs/toxicity.md)"
+            "characters from which a sentence closes its window. The shorter windows are, the more often a toxic "
+            "sentence among others is found, and the more false alarms there are (docs/toxicity.md)"
         ),
     )
     language_column: str | None = Field(
         default=None,
         description=(
             "column with the language of each document, for example language.label: only the models' languages are "
-            "judged. Without it the documents are labelled here as `language` does by default, `und` counting as the "
-            "likeliest language"
+            "judged, and `und` below 30 letters. Without it documents are labelled here as `language` does by default"
         ),
     )
 
@@ -137,9 +144,9 @@ class Toxicity(Filter, name="toxicity"):
 
     def score(self, docs: pl.DataFrame) -> pl.DataFrame:
         """Score every window and say what the scores mean for each document."""
-        from curate.windows import aggregate, cut_windows
+        from curate.windows import aggregate
 
-        windows = cut_windows(docs["text"], self.max_window_chars, cyrillic="ru" in self.languages)
+        windows = self.cut(docs["text"])
         judged = self.judges(docs, windows)
         found = self.score_windows(windows, judged)
         return self._columns(windows, judged, found, aggregate(windows, found.scores, found.toxic))
@@ -185,13 +192,23 @@ class Toxicity(Filter, name="toxicity"):
         import numpy as np
 
         judged = windows.readable_documents
-        if self.language_column is not None:
-            return judged & in_languages(docs[self.language_column], self.languages)
         rows = np.flatnonzero(judged)
-        if len(rows):
+        if len(rows) == 0:
+            return judged
+        if self.language_column is not None:
+            labels = docs[self.language_column].gather(rows)
+        else:
             labels = own_labels(windows.documents_read(docs["text"]).gather(rows))
-            judged[rows] = in_languages(labels, self.languages)
+        letters = np.bincount(windows.rows, windows.letters, windows.documents)[rows]
+        unsaid = (labels.cast(pl.String) == UNDETERMINED).fill_null(False).to_numpy()
+        judged[rows] = in_languages(labels, self.languages) | (unsaid & (letters < FEW_LETTERS))
         return judged
+
+    def cut(self, texts: pl.Series) -> Windows:
+        """The windows of texts, as the options want them."""
+        from curate.windows import cut_windows
+
+        return cut_windows(texts, self.max_window_chars, least=self.min_window_chars, cyrillic="ru" in self.languages)
 
     def score_windows(self, windows: Windows, judged: Flags) -> Scored:
         """The score of each window and whether it counts as toxic; windows that nobody can read score 0."""
@@ -241,8 +258,9 @@ class Toxicity(Filter, name="toxicity"):
         from curate.cascade import mark
         from curate.models import file_sha256
 
-        screen = mark(*map(file_sha256, screen_files()), self.max_window_chars)
-        model = mark(*map(file_sha256, self._model_files()), self.labels, self.toxic_at, self.max_window_chars)
+        lengths = self.max_window_chars, self.min_window_chars
+        screen = mark(*map(file_sha256, screen_files()), *lengths)
+        model = mark(*map(file_sha256, self._model_files()), self.labels, self.toxic_at, *lengths)
         return screen, model
 
     def void_reasons(self) -> list[str]:
@@ -315,12 +333,8 @@ def in_languages(labels: pl.Series, languages: tuple[str, ...]) -> Flags:
 
 
 def own_labels(texts: pl.Series) -> pl.Series:
-    """The language of each text; the likeliest one where the label is `und`, as it is for many short texts."""
-    from curate.filters.language import UNKNOWN
-
-    found = own_language().score(texts.alias("text").to_frame())
-    likeliest = pl.when(pl.col("label") == UNKNOWN).then("likeliest").otherwise("label")
-    return found.select(label=likeliest).to_series()
+    """The language of each text, as `language` labels it by default."""
+    return own_language().score(texts.alias("text").to_frame())["label"]
 
 
 @cache

@@ -206,7 +206,8 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pl.DataFrame({"id": ids, "text": texts, "lang": lang}).write_parquet(tmp_path / "corpus.parquet")
     file = tmp_path / "pipeline.yaml"
     file.write_text(
-        "input: {paths: [corpus.parquet]}\nsteps:\n  - where: {drop_if: \"id = 'd3'\"}\n  - toxicity: {model: model}\n"
+        "input: {paths: [corpus.parquet]}\nsteps:\n  - where: {drop_if: \"id = 'd3'\"}\n"
+        "  - toxicity: {model: model, min_window_chars: 250}\n"
     )
     return file
 
@@ -223,7 +224,7 @@ def test_calibrate_prints_a_band_that_can_be_pasted(pipeline: Path) -> None:
     assert 0 < found["band"]["ask_above"] <= 2 / 14
     assert found["floor"] == pytest.approx(0.98 * 200 / 999)
     assert found["floor"] < found["asked"] < 0.5
-    text = pipeline.read_text().replace("{model: model}", f"{{model: model, {found['paste']}}}")
+    text = pipeline.read_text().replace("{model: model,", f"{{model: model, {found['paste']},")
     pasted = pipeline.with_name("pasted.yaml")
     pasted.write_text(text)
     from curate.pipeline import Pipeline

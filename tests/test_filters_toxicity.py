@@ -67,7 +67,7 @@ def run_over(folder: Path, frame: pl.DataFrame, filter: Toxicity) -> Run:
 
 def test_a_document_is_scored_by_its_windows() -> None:
     text = GOOD * 3 + BAD * 2
-    found = score(text, max_window_chars=len(GOOD) * 3).row(0, named=True)
+    found = score(text, max_window_chars=len(GOOD) * 3, min_window_chars=200).row(0, named=True)
 
     share = len(BAD * 2) / len(text)
     assert found["windows"] == 2
@@ -87,7 +87,7 @@ def test_a_toxic_sentence_at_the_end_of_a_long_text_is_found() -> None:
 
 def test_spans_say_where_the_toxic_windows_are() -> None:
     text = "é " + GOOD * 2 + BAD * 3
-    (spans,) = score(text, max_window_chars=102)["spans"].to_list()
+    (spans,) = score(text, max_window_chars=102, min_window_chars=102)["spans"].to_list()
 
     assert [text.encode()[span["start"] : span["end"]].decode() for span in spans] == [(BAD * 3).strip()]
     assert spans[0]["score"] == pytest.approx(0.8)
@@ -121,7 +121,7 @@ def test_a_text_that_models_cannot_read_is_not_judged(text: str) -> None:
     "text",
     [
         "bad",
-        "for i in range(10):\n    print(i)  # bad",
+        "for i in range(10): print(i)  # bad",
         "QmFkIGJhc2U2NCB0ZXh0IHRoYXQgbm9ib2R5IHJlYWRz" * 50,
         "x" * 1_000_000,
         "bad words и слова",
@@ -135,7 +135,7 @@ def test_one_word_code_base64_and_a_megabyte_without_spaces_are_judged(text: str
 
 
 def test_windows_of_another_script_are_not_scored() -> None:
-    found = score(GOOD * 4 + "这些都是汉字。" * 20, max_window_chars=200)
+    found = score(GOOD * 4 + "这些都是汉字。" * 20, max_window_chars=200, min_window_chars=200)
 
     assert found["judged"].to_list() == [True]
     assert SEEN == [GOOD * 4]
@@ -219,8 +219,8 @@ def test_only_documents_in_the_models_language_are_judged() -> None:
     found = filter.score(frame)
 
     assert filter.reads() == ("language.label",)
-    assert found["judged"].to_list() == [True, False, False, True, False]
-    assert found["share"].to_list() == [1, None, None, 1, None]
+    assert found["judged"].to_list() == [True, False, False, True, True]
+    assert found["share"].to_list() == [1, None, None, 1, 1]
 
 
 def test_without_a_language_column_documents_are_labelled_here() -> None:
@@ -234,13 +234,18 @@ def test_without_a_language_column_documents_are_labelled_here() -> None:
     assert set(Language().files()) <= set(filter.files())
 
 
-def test_an_undetermined_document_counts_as_its_likeliest_language() -> None:
-    texts = ["what a loser", "x" * 1_000]
-    labels = Language().score(docs(*texts))
+@pytest.mark.parametrize(("text", "judged"), [("what a loser", True), ("x" * 1_000, False)])
+def test_an_undetermined_document_is_judged_only_if_it_is_short(text: str, judged: bool) -> None:
+    assert Language().score(docs(text))["label"].to_list() == ["und"]
 
-    assert labels["label"].to_list() == ["und", "und"]
-    assert labels["likeliest"].to_list() == ["en", "und"]
-    assert score(*texts)["judged"].to_list() == [True, False]
+    assert score(text)["judged"].to_list() == [judged]
+    assert Toxicity(language_column="lang").score(docs(text, lang=["und"]))["judged"].to_list() == [judged]
+
+
+def test_a_short_document_of_another_script_or_label_is_not_judged() -> None:
+    found = Toxicity(language_column="lang").score(docs("слова", "plain", "plain", lang=["und", "de", None]))
+
+    assert found["judged"].to_list() == [False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +268,7 @@ def test_squared_capitals_are_judged() -> None:
     assert score("🅈🄾🅄 🄰🅁🄴 🄰 🄱🄰🄳 🄽🄴🄸🄶🄷🄱🄾🅄🅁")["judged"].to_list() == [True]
 
 
-def test_the_bundled_screen_finds_a_sentence_in_short_windows(
+def test_the_bundled_screen_finds_a_sentence_among_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "curate.screen", bundled_screen)
@@ -275,9 +280,9 @@ def test_the_bundled_screen_finds_a_sentence_in_short_windows(
     after = "On Fridays the choir meets in the hall. Most visitors come by train and walk the last mile. It may rain."
     texts = docs(before + after, before + hostile + " " + after)
 
-    plain, planted = Toxicity(max_window_chars=150).score(texts).rows(named=True)  # 250 miss it: docs/toxicity.md
+    plain, planted = Toxicity().score(texts).rows(named=True)
 
-    assert (plain["max"] < 0.5, plain["spans"]) == (True, [])
+    assert (plain["max"] < 0.6, plain["spans"]) == (True, [])
     at = len(before)
     assert any(span["start"] <= at and at + len(hostile) <= span["end"] for span in planted["spans"])
 
@@ -297,7 +302,7 @@ def test_a_multilingual_model_alone_judges_its_languages(tmp_path: Path, monkeyp
 def test_a_model_without_a_band_scores_every_window(checkpoint: Path) -> None:
     found = Toxicity(model=checkpoint).score(docs(GOOD * 30, ""))
 
-    assert found["asked"].to_list() == found["windows"].to_list() == [6, 0]
+    assert found["asked"].to_list() == found["windows"].to_list() == [30, 0]
     assert SEEN == []
 
 
@@ -406,7 +411,9 @@ def test_a_band_made_for_another_model_is_void(checkpoint: Path, tmp_path: Path)
     assert "void" in str(changed.tables(changed.score(docs(GOOD)).lazy())["toxicity_models"]["bound"][0])
 
 
-@pytest.mark.parametrize("change", [{"toxic_at": 0.4}, {"labels": ["threat"]}, {"max_window_chars": 400}])
+@pytest.mark.parametrize(
+    "change", [{"toxic_at": 0.4}, {"labels": ["threat"]}, {"max_window_chars": 400}, {"min_window_chars": 9}]
+)
 def test_options_that_change_scores_make_a_band_void(checkpoint: Path, change: dict[str, Any]) -> None:
     screen_mark, model_mark = Toxicity(model=checkpoint).marks()
 

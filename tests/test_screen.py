@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,9 +15,11 @@ import pytest
 import curate
 from curate.kernels import fasttext
 from curate.kernels.fold import fold
-from curate.kernels.linear import sums_kernel
+from curate.kernels.linear import EVERY_TIME, sums_kernel
 from curate.kernels.utf8 import Texts, column, texts
 from curate.screen import bundled_screen, load_screen, screen_files, screen_scores
+
+SHARED = Path(os.environ.get("CURATE_SHARED", Path(__file__).parents[2] / "shared" / "data"))
 
 BENIGN = (
     "The committee will meet again on Thursday to discuss the budget for next year.",
@@ -76,6 +81,14 @@ def test_odd_text_has_a_finite_score(text: str) -> None:
     assert 0 < scores(text)[0] < 1
 
 
+@pytest.mark.parametrize(
+    ("once", "often"),
+    [("ha", "ha " * 100), ("You are late", "You are late " * 80), ("stop", "stop stop STOP st0p stop")],
+)
+def test_repetition_does_not_change_the_score(once: str, often: str) -> None:
+    assert scores(often) == pytest.approx(scores(once), abs=0.02)  # the last two words of the text are a pair too
+
+
 def test_no_texts_have_no_scores() -> None:
     assert screen_scores(pl.Series("text", [], pl.String)).shape == (0,)
 
@@ -104,7 +117,7 @@ def test_the_file_is_a_fasttext_model_that_the_library_reads_alike() -> None:
 def test_the_sum_is_that_of_the_rows_that_fasttext_averages() -> None:
     screen = bundled_screen()
     folded = fold(texts(pl.Series("text", TOXIC)), screen.folds)
-    sums, counts = sums_kernel(*folded, screen.model.weights)
+    sums, counts = sums_kernel(*folded, screen.model.weights, EVERY_TIME)
     numbers, chances = fasttext.predict(screen.model, *folded)
     toxic = np.where(numbers == screen.model.labels.index("toxic"), chances, 1 - chances)
 
@@ -126,3 +139,33 @@ def test_the_constants_and_the_card_name_one_language() -> None:
     constants = json.loads((files("curate.data") / "toxicity_screen.json").read_text("utf-8"))
 
     assert constants["languages"] == list(curate.screen.LANGUAGES) == ["en"]
+
+
+@pytest.mark.shared
+def test_no_listed_word_stands_in_a_packaged_file() -> None:
+    terms = pl.read_parquet(SHARED / "bias" / "terms.parquet").filter(
+        pl.col("list").is_in(["ldnoobw", "dsojevic"]), pl.col("lang") == "en"
+    )
+    words = {one for term in terms["term"] for one in term.lower().split("|") if len(one) >= 4} - {"retard"}  # French
+    pattern = re.compile(
+        rb"(?<![a-z])(?:" + b"|".join(re.escape(one.encode()) for one in sorted(words)) + rb")(?![a-z])"
+    )
+
+    found = {
+        name
+        for entry in files("curate.data").iterdir()
+        if entry.is_file()
+        for name, content in contents(Path(str(entry)))
+        if pattern.search(content.lower())
+    }
+
+    assert len(words) > 500
+    assert found == set()
+
+
+def contents(path: Path) -> list[tuple[str, bytes]]:
+    """The bytes of a file, or of each array of an archive of arrays."""
+    if path.suffix != ".npz":
+        return [(path.name, path.read_bytes())]
+    with np.load(path) as stored:
+        return [(f"{path.name}: {name}", stored[name].tobytes()) for name in stored]

@@ -49,10 +49,17 @@ def boundaries(text: str) -> tuple[list[int], list[int]]:
     return sentences, spaces
 
 
-def reference(text: str, limit: int) -> list[str]:
+def reference(text: str, limit: int, least: int) -> list[str]:
     sentences, spaces = boundaries(text)
     windows, start = [], 0
-    while len(text) - start > limit:
+    while True:
+        early = [at for at in sentences if start + least <= at <= start + limit]
+        if early:
+            windows.append(text[start : early[0]])
+            start = early[0]
+            continue
+        if len(text) - start <= limit:
+            break
         end = start + limit
         fits = [[at for at in places if start < at <= end] for places in (sentences, spaces)]
         end = fits[0][-1] if fits[0] else fits[1][-1] if fits[1] else end
@@ -61,14 +68,14 @@ def reference(text: str, limit: int) -> list[str]:
     return [*windows, text[start:]] if start < len(text) else windows
 
 
-@given(TEXTS, st.integers(1, 40))
-def test_windows_are_those_of_plain_python(texts: list[str], limit: int) -> None:
-    found = cut_windows(pl.Series("text", texts, pl.String), limit)
+@given(TEXTS, st.integers(1, 40), st.integers(1, 40))
+def test_windows_are_those_of_plain_python(texts: list[str], limit: int, least: int) -> None:
+    found = cut_windows(pl.Series("text", texts, pl.String), limit, least=least)
 
     by_row: list[list[str]] = [[] for _ in texts]
     for row, text in zip(found.rows, found.raw, strict=True):
         by_row[row].append(text)
-    assert by_row == [reference(text, limit) for text in texts]
+    assert by_row == [reference(text, limit, min(least, limit)) for text in texts]
 
 
 @given(TEXTS, st.integers(1, 40))
@@ -84,6 +91,14 @@ def test_sentences_are_packed_and_kept_whole() -> None:
 
     assert cut(text, 30) == ["One is here. Two is “there.” ", "Three!\nFour"]
     assert cut(text, 13) == ["One is here. ", "Two is ", "“there.” ", "Three!\nFour"]
+
+
+def test_a_sentence_closes_its_window_once_it_is_long_enough() -> None:
+    text = "No. This is long enough. So is this one. End."
+
+    found = cut_windows(pl.Series([text]), 250, least=12).raw.to_list()
+
+    assert found == ["No. This is long enough. ", "So is this one. ", "End."]
 
 
 def test_a_sentence_ends_without_white_space_in_chinese() -> None:

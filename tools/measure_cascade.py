@@ -26,7 +26,7 @@ def main(data: Path) -> None:
     web = pl.concat(
         [pl.read_parquet(file, columns=["text", "lang"]) for file in sorted((data / "web").glob("*.parquet"))]
     )
-    windows = cut_windows(web.filter(english)["text"], 500)
+    windows = cut_windows(web.filter(english)["text"], 250, least=20)
     toxic, everything = screen_scores(comments["text"]), np.asarray(screen_scores(windows.texts))
     print(f"{len(toxic):,} toxic comments, {len(everything):,} windows of web text")
     for miss in (0.02, 0.05, 0.10):

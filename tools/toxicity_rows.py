@@ -15,13 +15,16 @@ from pathlib import Path
 
 import polars as pl
 
+from curate.windows import cut_windows
+
 TEMPLATES = Path(__file__).parent / "toxicity_templates.toml"
 SWAP_TERMS = Path(__file__).parents[1] / "curate" / "data" / "swap_terms.toml"
 
 LANGUAGE = "en"
 LICENCES = ("CC0", "MIT", "Apache-2.0", "CC-BY-SA", "CC-BY-4", "CC-BY-3")  # each part of a row's licence starts so
 WORD_LISTS = ("ldnoobw", "dsojevic")  # CC-BY-4.0; MIT
-WEIGHTS = {"templates": 0.5, "conversationai": 0.2, "words": 0.3}  # of a document; comments weigh 1
+WEIGHTS = {"templates": 0.5, "conversationai": 0.2, "words": 0.3, "pieces": 0.3}  # a comment weighs 1
+PIECES, LEAST_PIECE, LONGEST_PIECE = 40_000, 20, 250  # sentences of benign comments: how many, and their characters
 FILLED = {"benign": 9_000, "hostile": 9_000, "things_benign": 200, "dialect": 400}
 SENTENCES_KEPT = 12_000  # of each label of the conversationai sentences
 HELD_OUT_TEMPLATES = ("being_adj", "name_adj", "am_hate_adj")
@@ -124,7 +127,17 @@ def training_rows(data: Path, part: str, seed: int, without: tuple[str, ...] = (
     labelled = comments(data, "train").filter(~pl.col("source").is_in(without)).drop("toxic")
     sentences = conversationai_for_training(data, part, seed)
     identity = {term.lower() for term in own_terms("all")} | set(conversationai(data)["term"].drop_nulls())
-    return pl.concat([labelled, filled(part, seed), sentences, listed_words(data, identity)])
+    return pl.concat([labelled, filled(part, seed), sentences, listed_words(data, identity), pieces(labelled, seed)])
+
+
+def pieces(labelled: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Sentences of comments that nobody called toxic, as the windows that the filter cuts; each of its own source."""
+    benign = labelled.filter(pl.col("label") == 0, pl.col("text").str.len_chars() > LONGEST_PIECE)
+    windows = cut_windows(benign["text"], LONGEST_PIECE, least=LEAST_PIECE)
+    cut = pl.DataFrame({"text": windows.texts.str.strip_chars(), "source": benign["source"].gather(windows.rows)})
+    cut = cut.unique("text", keep="first", maintain_order=True)
+    kept = cut.sample(min(PIECES, len(cut)), seed=seed)
+    return kept.select("text", label=pl.lit(0.0), weight=pl.lit(WEIGHTS["pieces"]), source="source")
 
 
 def names_of_sources(rows: pl.DataFrame) -> list[str]:

@@ -4,8 +4,9 @@
     PYTHONPATH=. NUMBA_CACHE_DIR=cache screen-env/bin/python tools/train_toxicity_screen.py DATA --output curate/data
 
 DATA is a folder with `toxicity/train.parquet`, `toxicity/dev.parquet` and `bias/` as data/README.md describes them. One
-thread and a fixed seed: the same data and versions give the same bytes. The model is logistic regression on words,
-character n-grams and pairs of words, hashed as fastText hashes them and written as a fastText model with one column.
+thread and a fixed seed: the same data and versions give the same bytes. The model is logistic regression on character
+n-grams and pairs of words, hashed as fastText hashes them and written as a fastText model with one column. Its
+dictionary is empty and its codes are no ASCII letters, so that no word of the training data stands in the file.
 
 What makes it transfer to comments from elsewhere: every source of comments has an intercept and weights of its own
 beside the shared ones (Daume 2007, arXiv 0907.1815), which take up what is peculiar to that source, its topics and what
@@ -19,7 +20,6 @@ import json
 import struct
 import sys
 import unicodedata
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +34,23 @@ from curate.kernels import fasttext
 from curate.kernels.fold import KEPT, LEFT_OUT, LOOKS_LATIN, SIGN, SPACE, fold
 from curate.kernels.linear import rows_kernel, sums_kernel
 from curate.kernels.utf8 import texts
+from curate.windows import LOOKS_LATIN as ALIKE
 
 SEED = 20261124
-WORDS, LEAST_COUNT = 40_000, 3  # words with a weight of their own
-BUCKETS = 4_100_000  # one byte each: 5 MB in all
+BUCKETS = 4_900_000  # one byte each: 5 MB in all
 SHORTEST, LONGEST, WORD_GRAMS = 4, 5, 2
 EPOCHS, RATE, OWN_RATE, INTERCEPT_RATE = 2, 0.05, 0.5, 0.02
 RUNS = 4  # over the documents in different orders, whose weights are averaged
 POWER = 0.5  # the sum of n weights is divided by n to this power
+MOST = 1  # how often a word counts in a text
 SHARED_ONLY = ("words",)
 LABELS = ("clean", "toxic")
+CODES = np.array([code for code in range(256) if not (code < 128 and chr(code).isalpha())], np.uint8)
 
 CODE_POINTS = 0x20000
 SIGNS_KEPT = '!?".,@'
 WITHOUT_WIDTH = "'’‘ʼ`\u115f\u1160\u3164\uffa0\u2800"  # apostrophes, and fillers that show nothing
 QUOTES = "“”„«»"
-LATIN_LOOKS = {
-    **dict(zip("аеорсухіјѕԁһԛԝвкмнтгьѵӏ", "aeopcyxijsdhqwbkmhtrbvl", strict=True)),
-    **dict(zip("αειοκνρτυχωβηγ", "aeioknptuxwbny", strict=True)),
-}
 ONE_LETTER = dict(zip("ßæœøđłıðþħŋ", "saoodlidthn", strict=True))
 SQUARE_SCRIPTS = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF))  # kana, Han: each character is a word
 
@@ -69,8 +67,8 @@ def folds_to(code: int) -> int:
         return LEFT_OUT
     base = unicodedata.normalize("NFKD", character).lower()[:1]
     for letter in (character.lower()[:1], base):
-        if letter in LATIN_LOOKS:
-            return LOOKS_LATIN + ord(LATIN_LOOKS[letter])
+        if letter in ALIKE:
+            return LOOKS_LATIN + ord(ALIKE[letter])
         if letter in ONE_LETTER:
             return ord(ONE_LETTER[letter])
     if base.isascii():
@@ -89,30 +87,20 @@ def code_point_table() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.array([SPACE if 0xD800 <= c <= 0xDFFF else folds_to(c) for c in range(CODE_POINTS)], np.uint8)
 
 
-def vocabulary(folded: Any) -> list[bytes]:
-    """The words that stand in the most documents."""
-    data, offsets = folded
-    counts: Counter[bytes] = Counter()
-    for number in range(len(offsets) - 1):
-        counts.update(set(bytes(data[offsets[number] : offsets[number + 1]]).split()))
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [word for word, count in ranked[:WORDS] if count >= LEAST_COUNT]
-
-
-def empty_weights(words: list[bytes]) -> fasttext.Weights:
-    """A model without weights, which knows the rows of words, n-grams and pairs of words."""
-    word_bytes = np.frombuffer(b"".join(words) or b"\0", np.uint8)
-    offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
+def empty_weights() -> fasttext.Weights:
+    """A model without weights, which knows the rows of n-grams and pairs of words; its dictionary is empty."""
     none = np.zeros(0, np.int32)
+    offsets = np.zeros(1, np.int64)
+    word_bytes = np.zeros(1, np.uint8)
     return fasttext.Weights(
         rows=np.zeros((1, 1), np.float32),
         output=np.zeros((2, 1), np.float32),
         left=none,
         right=none,
-        word_slots=fasttext.word_table_kernel(word_bytes, offsets, fasttext.table_size(len(words))),
+        word_slots=fasttext.word_table_kernel(word_bytes, offsets, fasttext.table_size(0)),
         word_bytes=word_bytes,
         word_offsets=offsets,
-        **fasttext.gram_index(none, len(words), BUCKETS),
+        **fasttext.gram_index(none, 0, BUCKETS),
         grams=fasttext.ALL_GRAMS,
         bucket=BUCKETS,
         shortest=SHORTEST,
@@ -129,7 +117,7 @@ def rows_of(folded: Any, weights: fasttext.Weights) -> tuple[Any, Any]:
     per_byte = LONGEST - SHORTEST + 1 + WORD_GRAMS
     out = np.empty(len(data) * per_byte + 16 * len(offsets), np.int32)
     ends = np.zeros(len(offsets), np.int64)
-    rows_kernel(data, offsets, weights, out, ends)
+    rows_kernel(data, offsets, weights, MOST, out, ends)
     return out[: ends[-1]], ends
 
 
@@ -166,24 +154,22 @@ def train_kernel(
             intercepts[which] -= step * error
 
 
-def trained(rows: pl.DataFrame, table: Any) -> tuple[list[bytes], Any]:
-    """The words and the shared weights: of words, then of buckets."""
+def trained(rows: pl.DataFrame, table: Any) -> Any:
+    """The shared weights, one for each bucket."""
     folded = fold(texts(rows["text"]), table)
-    words = vocabulary(folded)
-    indices, ends = rows_of(folded, empty_weights(words))
+    indices, ends = rows_of(folded, empty_weights())
     names = names_of_sources(rows)
     free = [name for name in names if name not in SHARED_ONLY]
     number = {name: place for place, name in enumerate([*free, *(n for n in names if n in SHARED_ONLY)])}
     source = np.array([number[name] for name in rows["source"]])
     fixed = np.array([place >= len(free) for place in range(len(names))])
-    width = len(words) + BUCKETS
     label, weight = rows["label"].to_numpy(), rows["weight"].to_numpy()
-    mean = np.zeros(width)
+    mean = np.zeros(BUCKETS)
     for run in range(RUNS):
         draw = np.random.default_rng([SEED, run])
-        shared = np.zeros(width, np.float32)
-        squares = np.full(width, 1e-6, np.float32)
-        own = np.zeros((len(free), width), np.float32)
+        shared = np.zeros(BUCKETS, np.float32)
+        squares = np.full(BUCKETS, 1e-6, np.float32)
+        own = np.zeros((len(free), BUCKETS), np.float32)
         intercepts = np.zeros(len(free))
         for _ in range(EPOCHS):
             order = draw.permutation(len(rows))
@@ -192,34 +178,36 @@ def trained(rows: pl.DataFrame, table: Any) -> tuple[list[bytes], Any]:
                 POWER, RATE, OWN_RATE, INTERCEPT_RATE,
             )  # fmt: skip
         mean += shared
-    return words, (mean / RUNS).astype(np.float32)
+    return (mean / RUNS).astype(np.float32)
 
 
 def quantized(weights: Any) -> tuple[Any, Any]:
-    """256 values, 0 among them, and for each weight the number of the nearest: Lloyd's method on a histogram."""
-    values = weights[weights != 0]
-    centroids = np.quantile(values, np.linspace(0, 1, 255)).astype(np.float64)
-    centroids = np.unique(np.concatenate([centroids, np.linspace(values.min(), values.max(), 64)]))
-    if len(centroids) < 255:  # a small model
-        centroids = np.concatenate([centroids, np.linspace(values.min(), values.max(), 255)])
-    centroids = np.sort(np.random.default_rng(SEED).choice(centroids, 255, replace=False))
+    """256 values of which `CODES` are used, 0 among them, and for each weight the code of the nearest.
+
+    Lloyd's method on a sample.
+    """
+    values, used = weights[weights != 0], len(CODES)
+    centroids = np.quantile(values, np.linspace(0, 1, used - 1)).astype(np.float64)
+    centroids = np.unique(np.concatenate([centroids, np.linspace(values.min(), values.max(), used - 1)]))
+    centroids = np.sort(np.random.default_rng(SEED).choice(centroids, used - 1, replace=False))
     sample = np.sort(values)[:: max(1, len(values) // 500_000)].astype(np.float64)
     for _ in range(30):
         nearest = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, sample)
-        sums, counts = np.bincount(nearest, sample, 255), np.bincount(nearest, minlength=255)
+        sums, counts = np.bincount(nearest, sample, used - 1), np.bincount(nearest, minlength=used - 1)
         centroids = np.sort(np.where(counts > 0, sums / np.maximum(counts, 1), centroids))
     centroids = np.sort(np.append(centroids, 0.0)).astype(np.float32)
-    codes = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, weights).astype(np.uint8)
-    codes[weights == 0] = int(np.flatnonzero(centroids == 0)[0])
-    return centroids, codes
+    nearest = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, weights)
+    nearest[weights == 0] = int(np.flatnonzero(centroids == 0)[0])
+    stored = np.zeros(256, np.float32)
+    stored[CODES] = centroids
+    return stored, CODES[nearest]
 
 
-def fasttext_file(words: list[bytes], centroids: Any, codes: Any) -> bytes:
-    """A quantised fastText classifier (version 12) of one column and two labels."""
+def fasttext_file(centroids: Any, codes: Any) -> bytes:
+    """A quantised fastText classifier (version 12) of one column, two labels and no words."""
     numbers = [1, 5, EPOCHS, 1, 5, WORD_GRAMS, fasttext.SOFTMAX, fasttext.SUPERVISED, BUCKETS, SHORTEST, LONGEST, 100]
     parts = [struct.pack("<2i12id", fasttext.MAGIC, fasttext.VERSION, *numbers, 1e-4)]
-    parts.append(struct.pack("<3i2q", len(words) + 2, len(words), 2, 1, -1))
-    parts += [word + b"\0" + struct.pack("<qb", 1, 0) for word in words]
+    parts.append(struct.pack("<3i2q", 2, 0, 2, 1, -1))
     parts += [fasttext.LABEL_PREFIX + name.encode() + b"\0" + struct.pack("<qb", 1, 1) for name in LABELS]
     parts.append(struct.pack("<??2qi", True, False, len(codes), 1, len(codes)) + codes.tobytes())
     parts.append(struct.pack("<4i", 1, 1, 1, 1) + centroids.tobytes())
@@ -229,7 +217,7 @@ def fasttext_file(words: list[bytes], centroids: Any, codes: Any) -> bytes:
 
 def values_of(folded: Any, model: fasttext.Model) -> Any:
     """The uncalibrated value of each text."""
-    sums, counts = sums_kernel(*folded, model.weights)
+    sums, counts = sums_kernel(*folded, model.weights, MOST)
     return sums / np.maximum(counts, 1) ** POWER
 
 
@@ -256,15 +244,15 @@ def main() -> None:
     table = code_point_table()
     np.savez_compressed(given.output / "toxicity_screen.npz", folds=table)
     rows = training_rows(given.data, given.terms, SEED, tuple(given.without))
-    words, shared = trained(rows, table)
+    shared = trained(rows, table)
     path = given.output / "toxicity_screen.ftz"
-    path.write_bytes(fasttext_file(words, *quantized(shared)))
+    path.write_bytes(fasttext_file(*quantized(shared)))
     development = comments(given.data, "dev")
     values = values_of(fold(texts(development["text"]), table), fasttext.load(path))
     slope, intercept = platt(values, development["toxic"].to_numpy())
-    constants = {"slope": slope, "intercept": intercept, "power": POWER, "languages": ["en"]}
+    constants = {"slope": slope, "intercept": intercept, "power": POWER, "most": MOST, "languages": ["en"]}
     (given.output / "toxicity_screen.json").write_text(json.dumps(constants, indent=2) + "\n")
-    print(len(rows), "documents", len(words), "words", path.stat().st_size, "bytes", constants)
+    print(len(rows), "documents", path.stat().st_size, "bytes", constants)
 
 
 if __name__ == "__main__":

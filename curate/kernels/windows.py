@@ -1,7 +1,8 @@
 """Cutting texts into windows of whole sentences, by character limits, over Arrow's UTF-8 buffers.
 
-Windows lie end to end: those of a text are all of its bytes, so that nothing is ever left out. A window ends at the
-last sentence that fits, else at the last white space, else where the limit is. One pass, no byte is read twice.
+Windows lie end to end: those of a text are all of its bytes, so that nothing is ever left out. A window ends with the
+first sentence that brings it to the least length, else with the last sentence that fits, else at the last white space,
+else where the limit is. One pass, no byte is read twice.
 """
 
 from __future__ import annotations
@@ -33,10 +34,15 @@ class Windows(NamedTuple):
     odd: NDArray[np.bool_]  # holds characters that nobody sees, or that are written like others
 
 
-def cut(given: Texts, limit: int, scripts: int) -> Windows:
-    """Cut each text into windows of at most `limit` characters (code points); an empty text has none."""
+def cut(given: Texts, limit: int, least: int, scripts: int) -> Windows:
+    """Cut each text into windows of at most `limit` characters (code points); an empty text has none.
+
+    A sentence that brings a window to `least` characters is its last; with `limit` as `least` windows are packed.
+    """
     data, offsets = given
-    bounds, rows, letters, known, odd = cut_kernel(data, offsets, limit, scripts, tables().classes, inner_bytes())
+    least = max(1, min(least, limit))
+    found = cut_kernel(data, offsets, limit, least, scripts, tables().classes, inner_bytes())
+    bounds, rows, letters, known, odd = found
     return Windows(data, bounds, rows, letters, known, odd)
 
 
@@ -53,12 +59,12 @@ def inner_bytes() -> Bytes:
 
 @kernel
 def cut_kernel(
-    data: Bytes, offsets: Offsets, limit: Int, scripts: Int, classes: Bytes, inner: Bytes
+    data: Bytes, offsets: Offsets, limit: Int, least: Int, scripts: Int, classes: Bytes, inner: Bytes
 ) -> tuple[Numbers, Numbers, Numbers, Numbers, NDArray[np.bool_]]:
     """Bounds, texts, letters, letters of known scripts and oddness of all windows."""
     texts = len(offsets) - 1
-    # Two neighbouring windows of a text have more than `limit` characters together, so that there are never more:
-    room = 2 * ((offsets[texts] - offsets[0]) // limit + texts) + 1
+    # Two neighbouring windows of a text have at least `least` characters together, so that there are never more:
+    room = 2 * ((offsets[texts] - offsets[0]) // least + texts) + 1
     bounds = np.empty(room + 1, np.int64)
     rows = np.empty(room, np.int64)
     letters = np.empty(room, np.int64)
@@ -81,10 +87,10 @@ def cut_kernel(
         spaced = False
         while at < end:
             if ended == NO_END and not spaced:  # inside a word of ASCII nothing can happen until the window is full
-                full = min(end, at + limit - (chars - cut_chars))
+                until = min(end, at + limit - (chars - cut_chars))
                 start = at
                 before = letter_count
-                while at < full and inner[data[at]]:
+                while at < until and inner[data[at]]:
                     letter_count += inner[data[at]] >> 1
                     at += 1
                 chars += at - start
@@ -100,14 +106,16 @@ def cut_kernel(
                 code, at = decode(data, at, end)
             bits = np.uint8(0) if code == MALFORMED else classes[code]
             space = bits & SPACE != 0
+            full = chars - cut_chars == limit
             if not space:
                 if ended >= END and not (ended == END_WITHOUT_SPACE and closes(code)):
                     sentence_at, sentence_chars = here, chars
                     sentence_letters, sentence_known, sentence_odd = letter_count, known_count, odd_count
+                    full = full or chars - cut_chars >= least
                 if spaced:
                     space_at, space_chars = here, chars
                     space_letters, space_known, space_odd = letter_count, known_count, odd_count
-            if chars - cut_chars == limit:
+            if full:
                 if sentence_at > cut_at:
                     next_at, next_chars = sentence_at, sentence_chars
                     next_letters, next_known, next_odd = sentence_letters, sentence_known, sentence_odd
