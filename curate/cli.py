@@ -90,16 +90,17 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 @app.command()
 @click.argument("folder", default="curate-demo", type=click.Path(path_type=Path))
 @click.option("--documents", default=2000, show_default=True, help="Size of the made corpus.")
+@click.option("--strict", is_flag=True, help="A broken clause of the policy fails instead of warning: exits 1.")
 @JSON
-def demo(folder: Path, documents: int, as_json: bool) -> int:
-    """Make a small corpus with planted faults, clean it, print planted against found.
+def demo(folder: Path, documents: int, strict: bool, as_json: bool) -> int:
+    """Make small corpora with planted faults, clean and balance them, print planted against found.
 
     Everything is made on the spot, in FOLDER (default ./curate-demo); nothing is downloaded.
     """
     from curate.demo import run_demo
 
     with progress(as_json) as watch:
-        result = run_demo(folder, documents=documents, watch=watch)
+        result = run_demo(folder, documents=documents, strict=strict, watch=watch)
     if as_json:
         emit(result.to_dict())
     else:

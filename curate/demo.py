@@ -1,4 +1,4 @@
-"""`curate demo`: make a corpus with planted faults, clean it by the quickstart pipeline, set planted against found."""
+"""`curate demo`: corpora with planted faults and planted imbalance, cleaned and balanced, planted set against found."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.demo_corpus import Fault, Planted, Tally, write_corpus
+from curate.demo_uneven import Uneven, compare, refusal, run_uneven, write_uneven
 
 if TYPE_CHECKING:
     from curate.console import Quiet
@@ -17,17 +18,20 @@ __all__ = ["Demo", "Fault", "Planted", "Tally", "run_demo", "write_corpus"]
 
 @dataclass(frozen=True)
 class Demo:
-    """A finished demo: its folder, what was planted, the run over it, and the table of both."""
+    """A finished demo: its folder, what was planted, the runs over it, and the table of both."""
 
     folder: Path
     planted: Planted
     run: Run
+    uneven: Uneven
+    balanced: Run
     table: tuple[Tally, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 when the run kept its promises and every planted record and clean document met its fate; else 1."""
-        return self.run.exit_code or int(any(line.found != line.planted for line in self.table))
+        """0 when the runs kept their promises and everything planted met its fate; else 1."""
+        wrong = any(line.found != line.planted for line in self.table)
+        return self.run.exit_code or self.balanced.exit_code or int(wrong)
 
     def to_dict(self) -> dict[str, Any]:
         """The demo as plain values, for `--json`."""
@@ -35,6 +39,8 @@ class Demo:
             "corpus": str(self.planted.folder),
             "output": str(self.run.root),
             "counts": self.run.counts,
+            "balanced": str(self.balanced.root),
+            "policy": self.balanced.manifest["policy"],
             "table": [asdict(line) for line in self.table],
             "exit_code": self.exit_code,
         }
@@ -56,20 +62,41 @@ class Demo:
         screen = console()
         screen.print(table)
         screen.print()
-        screen.print(Text(f"corpus   {clean(str(self.planted.folder))}\ncleaned  {output}"), soft_wrap=True)
+        for row in self.balanced.manifest["policy"]:
+            style = {"pass": "bold green", "fail": "bold red"}.get(row["result"], "bold yellow")
+            said = f"{row['clause']} ({clean(str(row['evidence']))})"
+            screen.print(Text.assemble("policy   ", (row["result"], style), f": {said}"), soft_wrap=True)
+        balanced = clean(str(self.folder / "balanced"))
+        places = {"corpus": clean(str(self.planted.folder)), "cleaned": output, "balanced": balanced}
+        for word, place in places.items():
+            screen.print(Text(f"{word:<9}{place}"), soft_wrap=True)
         ids = [fault.id for fault in self.planted.faults if fault.twin is not None][:1]
         ids += [id for kind in ("hostile page", "mentions an identity") for id in self.planted.ids(kind)[:1]]
-        commands = [*(f"curate why {output} {id}" for id in ids), f"curate report {output}"]
+        commands = [
+            *(f"curate why {output} {id}" for id in ids),
+            f"curate report {output}",
+            f"curate report {balanced}",
+        ]
         for number, command in enumerate(commands):
             screen.print(Text(f"{'' if number else 'next':<9}{command}"), soft_wrap=True)
 
 
-def run_demo(folder: Path, documents: int = 2000, *, seed: int = 1, watch: Quiet | None = None) -> Demo:
-    """Write a corpus into `folder/corpus`, clean it into `folder/clean` and compare; an earlier demo is replaced."""
+def run_demo(
+    folder: Path, documents: int = 2000, *, seed: int = 1, strict: bool = False, watch: Quiet | None = None
+) -> Demo:
+    """Write corpora into `folder`, clean one, balance the other, and compare; an earlier demo is replaced.
+
+    `folder/corpus` is cleaned into `folder/clean`, `folder/uneven.parquet` balanced into `folder/balanced`. `strict`
+    makes the policy of the second fail instead of warn.
+    """
     from curate.pipeline import Pipeline
 
     planted = write_corpus(folder / "corpus", documents, seed)
     pipeline = Pipeline.load("quickstart", overrides=planted.overrides)
     paths = [f"corpus/{name}" for name in planted.files]
     run = pipeline.run(paths, folder / "clean", base=folder, fresh=True, watch=watch)
-    return Demo(folder, planted, run, tuple(planted.compare(run.ledger, run.quarantine)))
+    uneven = write_uneven(folder, documents, seed)
+    refused = refusal(uneven, folder / "refused")
+    balanced = run_uneven(uneven, folder / "balanced", strict=strict, watch=watch)
+    table = (*planted.compare(run.ledger, run.quarantine), *compare(uneven, balanced), refused)
+    return Demo(folder, planted, run, uneven, balanced, table)

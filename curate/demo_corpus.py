@@ -38,7 +38,7 @@ SOURCES = ("diary", "forum", "guide", "letters", "notices")
 BLOCKED_DOMAINS = ("zorblax-casino.example", "free-prizes.example", "cheap-essays.example")
 BLOCKED_DOMAINS_FILE = "blocked-domains.txt"
 QUARANTINE = "quarantine"
-CLEAN, KEPT = "clean document", "kept"
+CLEAN, KEPT, REFUSED = "clean document", "kept", "refused"
 
 
 # --- what was planted -------------------------------------------------------------------------------------------------
@@ -71,8 +71,8 @@ class Tally:
     @property
     def fate(self) -> str:
         """What should happen, in words."""
-        if self.expected == KEPT:
-            return "kept"
+        if self.expected == KEPT or " " in self.expected or self.expected == REFUSED:
+            return self.expected
         return "in quarantine" if self.expected == QUARANTINE else f"dropped by {self.expected}"
 
 

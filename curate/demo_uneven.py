@@ -7,12 +7,13 @@ hold names of groups, and a target of equal shares. What must come of it is know
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.demo_corpus import SOURCES, Tally
 from curate.demo_text import Draws, languages, normalised, prose, with_paragraph
@@ -28,6 +29,7 @@ MENTIONS = 0.4  # of the English documents name people by their religion
 BUDGET = 0.3  # of the documents; a quarter of it for each language
 AXIS = "religion"
 BLOCKED = 3  # of the religions are on the planted word list
+SITES = 40  # of each source: documents of one site are not independent, which the audit minds
 STEP = "blocklist"
 
 
@@ -75,7 +77,7 @@ def _pages(documents: int, seed: int, terms: Sequence[str]) -> Iterator[tuple[st
             continue
         seen.add(normalised(text))
         source = draws.one(SOURCES)
-        url = f"https://{source}.example.org/{code}/{number:06d}"
+        url = f"https://{source}-{draws.below(SITES)}.example/{code}/{number:06d}"
         yield f"uneven-{len(seen):05d}", text, source, url, code
 
 
@@ -133,22 +135,17 @@ def compare(uneven: Uneven, run: Run) -> Iterator[Tally]:
     yield Tally(f"word list that hits {AXIS}", "flagged by the audit", 1, len(flagged))
 
 
-def refusal(uneven: Uneven, output: Path) -> tuple[Tally, str]:
-    """A target that the corpus cannot meet: it is refused; what the refusal says."""
+def refusal(uneven: Uneven, output: Path) -> Tally:
+    """A target that the corpus cannot meet is refused before anything is written."""
     from curate.errors import InfeasibleError
     from curate.pipeline import Pipeline
 
     asked = [*overrides(uneven, strict=False), f"steps.balance.budget={uneven.languages.total()} documents"]
-    said = ""
+    found = 0
     try:
-        Pipeline.load("representative", overrides=asked).run(
-            [uneven.path.name], output, base=uneven.path.parent, update=True
-        )
-    except InfeasibleError as error:
-        said = error.message
-    return Tally("target beyond the supply", "refused with what is short", 1, int(bool(said))), said
-
-
-def summary(uneven: Uneven, run: Run) -> dict[str, Any]:
-    """The run as plain values, for `--json`."""
-    return {"corpus": str(uneven.path), "output": str(run.root), "counts": run.counts, "exit_code": run.exit_code}
+        Pipeline.load("representative", overrides=asked).run([uneven.path.name], output, base=uneven.path.parent)
+    except InfeasibleError:
+        found = 1
+    finally:
+        shutil.rmtree(output, ignore_errors=True)
+    return Tally("target beyond the supply", "refused", 1, found)

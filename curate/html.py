@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural
+from curate.policy import ALL_STEPS
 from curate.representation import WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 MAX_CELL_CHARS = 160
+MAX_GROUPS = 30  # of an audited column that are drawn; report.json has all
+MAX_STEPS = 12  # steps and groups listed below
 
 WIDTH, HEIGHT = 360, 170
 LEFT, RIGHT, BOTTOM = 36, 8, 20
@@ -41,6 +44,7 @@ def render(data: Mapping[str, Any]) -> str:
         flags=flags,
         others=[score for score in data["scores"] if score["kind"] == "other"],
         finished=moment(data["finished"]),
+        equity=equity(data.get("audit")),
         pipeline=json.dumps(data["reproduce"]["pipeline"], ensure_ascii=False, indent=2).splitlines(),
     )
 
@@ -71,6 +75,7 @@ def _template() -> Template:
         "bar": bar,
         "side_bar": side_bar,
         "shares": share_bars,
+        "waterfall": waterfall,
     }
     environment.globals["plural"] = plural
     environment.globals["status_words"] = WORDS
@@ -146,6 +151,60 @@ def share_bars(row: Mapping[str, Any], most: float) -> Markup:
         '<rect class="kept" x="0" y="12" width="{:.1f}" height="12"/>'
         '<rect class="target" x="{:.1f}" y="0" width="6" height="26"/></svg>'
     ).format(before, after, max(0.0, min(target, 1000) - 3))
+
+
+def equity(audited: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What the page shows of an audit: per column the groups over all steps, and the steps that tell them apart."""
+    if audited is None:
+        return []
+    columns: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in audited["rows"]:
+        columns.setdefault(row["by"], {}).setdefault(row["group"], {"steps": []})
+        group = columns[row["by"]][row["group"]]
+        if row["step"] == ALL_STEPS:
+            group["all"] = row
+        else:
+            group["steps"].append(row)
+    return [_column(name, [group for group in groups.values() if "all" in group]) for name, groups in columns.items()]
+
+
+def _column(name: str, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    ordered = sorted(groups, key=lambda group: -(group["all"]["at_risk"] or 0))
+    steps = [row for group in groups for row in group["steps"] if row["removed"] and row["status"] != "insufficient"]
+    steps.sort(key=lambda row: (not row["flagged"], -abs(row["attribution"] or 0)))
+    reach = max((abs(end) for group in ordered[:MAX_GROUPS] for end in _ends(group["steps"])), default=0.0)
+    return {
+        "by": name, "groups": ordered[:MAX_GROUPS], "more": max(0, len(ordered) - MAX_GROUPS),
+        "steps": steps[:MAX_STEPS], "reach": reach,
+    }  # fmt: skip
+
+
+def _ends(steps: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Where a group stands after each step: the logarithm of its keep ratio so far."""
+    ends = [0.0]
+    for row in steps:
+        ends.append(ends[-1] + (row["attribution"] or 0.0))
+    return ends
+
+
+def waterfall(steps: Sequence[Mapping[str, Any]], reach: float) -> Markup:
+    """Which step did it: each step's part in the logarithm of the keep ratio, one after the other, from the middle."""
+    ends = _ends(steps)
+    drawn = []
+    for row, start, end in zip(steps, ends, ends[1:], strict=False):
+        left, right = (500 + 490 * value / (reach or 1.0) for value in sorted((start, end)))
+        if right - left < 1:
+            continue
+        shape = '<g><title>{}: {:+.3f}</title><rect class="{}" x="{:.1f}" y="3" width="{:.1f}" height="10"/></g>'
+        drawn.append(
+            Markup(shape).format(
+                clean(row["step"]), end - start, "kept" if end > start else "dropped_here", left, right - left
+            )
+        )
+    return Markup(
+        '<svg class="fall" viewBox="0 0 1000 16" preserveAspectRatio="none">'
+        '<line class="grid" x1="500" x2="500" y1="0" y2="16"/>{}</svg>'
+    ).format(Markup("").join(drawn))
 
 
 def histogram(score: Mapping[str, Any]) -> Markup:
