@@ -296,6 +296,39 @@ def report(folder: str, html: Path | None, as_json: bool) -> int:
     return 0
 
 
+@app.command()
+@click.argument("folder", metavar="RUN")
+@click.argument("change", metavar="STEP.OPTION=VALUES")
+@click.option("--by", metavar="COLUMN", help="Also by group: a score or an input column, for example language.label.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page to this file.")
+@PLUGIN
+@JSON
+def tune(folder: str, change: str, by: str | None, html: Path | None, plugins: tuple[str, ...], as_json: bool) -> int:
+    """Show what other thresholds would keep, by group, without scoring again.
+
+    VALUES are FROM:TO:STEP or a list: `toxicity.max_share=0.1:0.5:0.1`, `length.min_chars=50,100,200`. Answers come
+    from the ledger and the audit sample; what they cannot tell is shown as a range or as unknown.
+    """
+    from curate.filter import load_plugin
+    from curate.run import open_run
+    from curate.tune import parse_values, save_page
+
+    for plugin in plugins:
+        load_plugin(plugin)
+    name, equals, values = change.partition("=")
+    if not equals:
+        raise UsageError(f"{change!r} names no values", hint=f"write {change}=FROM:TO:STEP, or a list of values")
+    found = open_run(folder).tune(name, parse_values(values), by=by)
+    if html is not None:
+        save_page(found, html)
+        click.echo(f"wrote {html}", err=True)
+    if as_json:
+        emit(found.to_dict())
+    elif html is None:
+        found.print()
+    return 0
+
+
 @app.group(cls=Commands, invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> int:

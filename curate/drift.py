@@ -108,7 +108,8 @@ def frozen_edges(ordered: Floats) -> tuple[Edge, ...]:
 def bin_counts(ordered: Floats, cuts: Sequence[Edge]) -> Counts:
     """How many of some sorted numbers lie between each cut and the next."""
     places = [int(np.searchsorted(ordered, value, "right" if below else "left")) for value, below in cuts]
-    return np.diff(np.array([0, *places, len(ordered)], np.int64))
+    ends = np.array([*places, len(ordered)], np.int64)
+    return ends - np.array([0, *places], np.int64)
 
 
 def _bin_names(cuts: Sequence[Edge]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -42,7 +43,7 @@ class Threshold:
         return ".".join((self.step, *self.way))
 
     @property
-    def now(self) -> float | None:
+    def now(self) -> Any:
         """The value that the run had; None: no limit."""
         value: Any = self.filter.options()
         for part in self.way:
@@ -62,18 +63,14 @@ class Threshold:
             inner[self.way[-1]] = value
         made = type(self.filter)
         try:
-            return dict(make_filter(made, options, _here()).drop_when())
+            return dict(make_filter(made, options, Path.cwd()).drop_when())
         except ValidationError as error:
             said = "; ".join(fault.message for fault in faults(error, options, made, f'"{made.label}"'))
-            raise UsageError(f"{self.name}={value}: {said}", hint=f"curate filters {made.label} has its range") from error
+            raise UsageError(
+                f"{self.name}={value}: {said}", hint=f"curate filters {made.label} has its range"
+            ) from error
         except CurateError as error:
             raise UsageError(f"{self.name}={value}: {error.message}", hint=error.hint) from error
-
-
-def _here() -> Any:
-    from pathlib import Path
-
-    return Path.cwd()
 
 
 class LedgerRules:
@@ -121,7 +118,9 @@ class LedgerRules:
         value: Any = filter.options()
         for place, part in enumerate(way):
             if not isinstance(value, Mapping):
-                raise UsageError(f"{'.'.join((step.name, *way[:place]))} holds no {part!r}", hint="name the option itself")
+                raise UsageError(
+                    f"{'.'.join((step.name, *way[:place]))} holds no {part!r}", hint="name the option itself"
+                )
             value = value.get(part)
         if isinstance(value, Mapping):
             keys = ", ".join(map(str, value)) or "none yet"
@@ -165,6 +164,20 @@ class LedgerRules:
             f"a rule of {step} reads the column {name!r}, which the ledger does not have",
             hint="name it in output.ledger_columns and run again with --update",
         )
+
+    def readable(self, step: str, rules: Mapping[str, Any]) -> list[Any]:
+        """The rules of a step that the ledger can answer; one that reads the text is its stored answer."""
+        found: list[Any] = []
+        for name, rule in rules.items():
+            try:
+                roots = expression(rule).meta.root_names()
+                stored = "text" in roots and f"{step}.text" not in self.schema
+                for root in [name] if stored else roots:
+                    self.column(step, root)
+                found.append(pl.col(name) if stored else rule)
+            except UsageError:
+                continue
+        return found
 
     def view(self, ledger: pl.LazyFrame, step: str, rules: Sequence[Any]) -> pl.LazyFrame:
         """The ledger with the columns that rules of a step read, by the names that the rules have for them."""

@@ -21,6 +21,7 @@ from curate.read import Source, find_sources
 if TYPE_CHECKING:
     from curate.pipeline import Pipeline
     from curate.report import Report
+    from curate.tune import Tuning
 
 SMALL_BYTES = 48_000_000  # below it, starting workers costs more than they save
 
@@ -168,6 +169,12 @@ class Run:
         from curate.lookup import why
 
         return why(self, id)
+
+    def tune(self, threshold: str, values: Sequence[float], *, by: str | None = None) -> Tuning:
+        """What other values of a threshold (`toxicity.max_share`) would keep, from the ledger alone; `by` a column."""
+        from curate.tune import tune
+
+        return tune(self, threshold, values, by=by)
 
     def __repr__(self) -> str:
         counts = self.counts

@@ -1,0 +1,393 @@
+"""What other thresholds would keep, from a run's ledger and its audit sample alone: no text, no scoring.
+
+Every document that reached the step is judged again, exactly. What is not known is told as such: what later steps would
+say of documents that newly survive (known on the audit sample, estimated from it for the others), what a later
+corpus-wide step would decide, and whether documents that an earlier step dropped would break the rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curate.errors import UsageError
+from curate.filter import nearest
+from curate.ledger_rules import OWN, LedgerRules, Threshold, broken, without_answer
+from curate.report import wilson
+from curate.scores import MAX_LABEL_CHARS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from curate.run import Run
+
+Row = dict[str, Any]
+
+MOST_VALUES = 60  # a document's verdicts for all of them are the bits of one number
+JOIN = "\x1f"
+NO_GROUP = "(none)"
+LONG_GROUP = "(longer values)"  # they could be text of a document
+STATE = ("reached", "here", "goes_on", "sampled", "failed", "mask", "unanswered", "lost_later")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What each value of a threshold would keep; `table` has a row per value, `groups` one per value and group.
+
+    `current` is the row of the run's own value. `until` is None where the counts are of what the run would keep, else
+    the corpus-wide step that they are counted before. In each row, `seen` documents reach the step and `dropped` of
+    them go; `kept` come to the end, or to `until`, with a range of 95 % from `kept_low` to `kept_high`: equal where it
+    is exact, and `kept` is null where the sample says nothing. `lost` of the documents that come there now would not,
+    `back` newly pass this step. `alone` and `overlap` documents of the whole run break only this threshold's rules, or
+    others too, by estimate; `sample_breaks`, `sample_alone` and `sample_kept` are exact counts of the audit sample.
+    """
+
+    run: str
+    threshold: str
+    now: float | None
+    rules: tuple[str, ...]
+    score: str | None
+    side: str | None
+    until: str | None
+    by: str | None
+    documents: int
+    sampled: int
+    hidden: int
+    current: Row
+    table: pl.DataFrame
+    groups: pl.DataFrame
+
+    def override(self, value: float) -> str:
+        """What to add to `curate run PIPELINE --update` to take a value."""
+        return f"steps.{self.threshold}={value}"
+
+    def to_dict(self) -> Row:
+        """The answer as plain values for JSON."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("table", "groups", "rules")}
+        rows = [{**row, "override": self.override(row["value"])} for row in self.table.to_dicts()]
+        return {**plain, "rules": list(self.rules), "values": rows, "groups": self.groups.to_dicts()}
+
+    def print(self, console: Console | None = None) -> None:
+        """Print a table with bars, by default to standard output."""
+        from curate.console import console as standard_output
+        from curate.tune_print import print_tuning
+
+        print_tuning(self, console or standard_output())
+
+    def html(self) -> str:
+        """One self-contained HTML page without scripts."""
+        from curate.tune_print import tuning_page
+
+        return tuning_page(self)
+
+    def _repr_html_(self) -> str:
+        from curate.html import frame
+
+        return frame(self.html())
+
+
+def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None) -> Tuning:
+    """Say what other values of the threshold `step.option` would keep; `by` names a score or an input column.
+
+    Raises UsageError for options that are no threshold of a per-document step, and when the ledger does not agree
+    with the rules as they are now (a plugin that has changed since the run).
+    """
+    rules = LedgerRules(run)
+    threshold = rules.threshold(name)
+    if not 0 < len(values) <= MOST_VALUES:
+        raise UsageError(f"{len(values)} values of {threshold.name}", hint=f"give 1 to {MOST_VALUES}")
+    chosen = tuple(dict.fromkeys(values))
+    judged = _Judged(rules, threshold, chosen, by)
+    cells = judged.cells()
+    judged.check(cells)
+    table = pl.DataFrame([_account(judged, cells, place) for place in range(1, len(chosen) + 1)])
+    parts = cells.partition_by("group", as_dict=True, maintain_order=True) if by is not None else {}
+    largest = sorted(parts.items(), key=lambda part: (-int(part[1]["documents"].sum()), str(part[0][0])))
+    groups = [
+        {"group": group} | _account(judged, part, place)
+        for (group,), part in largest
+        for place in range(1, len(chosen) + 1)
+    ]
+    limit = rules.limit(threshold, judged.changed, chosen[0])
+    return Tuning(
+        run=str(run.root),
+        threshold=threshold.name,
+        now=threshold.now,
+        rules=tuple(judged.changed),
+        score=None if limit is None else rules.column(threshold.step, limit.score),
+        side=None if limit is None else limit.side,
+        until=judged.until,
+        by=by,
+        documents=_count(cells, pl.lit(True)),
+        sampled=_count(cells, pl.col("sampled")),
+        hidden=_count(cells, ~pl.col("reached") & ~pl.col("sampled")),
+        current=_account(judged, cells, 0),
+        table=table,
+        groups=pl.DataFrame(groups),
+    )
+
+
+def parse_values(text: str) -> tuple[float, ...]:
+    """The numbers that `a:b:c` (from a to b in steps of c) or `a,b,c` names; raises UsageError."""
+    hint = "write FROM:TO:STEP, as 0.1:0.9:0.1, or a list, as 0.1,0.5"
+    parts = text.split(":")
+    try:
+        if len(parts) == 1:
+            numbers = [Decimal(part.strip()) for part in text.split(",")]
+        elif len(parts) == 3:
+            first, last, step = (Decimal(part.strip()) for part in parts)
+            if step == 0 or not (last - first) / step >= 0:
+                raise UsageError(f"{text!r} goes nowhere: from {first} to {last} in steps of {step}", hint=hint)
+            if (last - first) / step >= MOST_VALUES:
+                raise UsageError(f"{text!r} are more than {MOST_VALUES} values", hint="take larger steps")
+            numbers = [first + step * place for place in range(int((last - first) / step) + 1)]
+        else:
+            raise InvalidOperation
+        if not all(number.is_finite() for number in numbers):
+            raise InvalidOperation
+    except InvalidOperation as error:
+        raise UsageError(f"{text!r} are no values to try", hint=hint) from error
+    whole = all(number == number.to_integral_value() and "." not in str(number) for number in numbers)
+    return tuple(int(number) if whole else float(number) for number in numbers)
+
+
+class _Judged:
+    """The ledger, judged by every value: documents counted by all that the account needs to know of them."""
+
+    def __init__(self, rules: LedgerRules, threshold: Threshold, values: Sequence[float], by: str | None) -> None:
+        self.rules = rules
+        self.threshold = threshold
+        self.values = (threshold.now, *values)
+        self.changed = rules.changed_rules(threshold, values)
+        if not self.changed:
+            raise UsageError(
+                f"no rule of this run has {threshold.name} in it",
+                hint=f"curate filters shows what {threshold.way[0]} does",
+            )
+        corpus_wide = {step["name"] for step in rules.run.manifest["steps"] if step["corpus_wide"]}
+        place = rules.names.index(threshold.step)
+        after = rules.names[place + 1 :]
+        self.until = next((step for step in after if step in corpus_wide), None)
+        self.passed = rules.names[rules.names.index(self.until) :] if self.until else []
+        self.later = after[: after.index(self.until)] if self.until else after
+        self.unasked = [step for step in after if step in corpus_wide]  # asked of survivors only, so no word of others
+        self.by = None if by is None else self._group(by)
+
+    def _group(self, by: str) -> str:
+        """The ledger's column of a group."""
+        rules = self.rules
+        first = next((score.name for score in rules.scores if score.step == by), None)
+        for name in (by, first, f"input.{by}"):
+            if name is not None and name in rules.schema and not name.startswith(OWN):
+                if rules.schema[name].is_float() or rules.schema[name].is_nested():
+                    raise UsageError(f"{by!r} is {rules.schema[name]}, which makes no groups", hint="name a label")
+                return name
+        known = [score.name for score in rules.scores] + [n[6:] for n in rules.schema if n.startswith("input.")]
+        near = nearest(by, known)
+        raise UsageError(
+            f"the ledger has no column {by!r}", hint=f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+        )
+
+    def cells(self) -> pl.DataFrame:
+        """One pass over the ledger: documents and bytes by group, state and verdicts (bit i: value i drops it)."""
+        ledger, names = self.rules.run.ledger, self.rules.names
+        fixed = ("id", "kept", "step", "failed", "bytes", "sampled", "rule", "file", "row", "copies", "tokens")
+        own = {name: f"{OWN}{name}" for name in fixed if name in self.rules.schema}
+        step, kept = pl.col("step"), pl.col("kept")
+        reached = kept | step.is_in(names[names.index(self.threshold.step) :])
+        here = ~kept & (step == self.threshold.step).fill_null(False)
+        codes = pl.col("failed").list.join(JOIN)
+        group = pl.lit(NO_GROUP) if self.by is None else _label(self.by)
+        known = ledger.with_columns(group.alias(f"{OWN}group"))
+        known = known.with_columns(
+            reached.fill_null(False).alias("@reached"), here.alias("@here"),
+            (kept | step.is_in(self.passed).fill_null(False)).alias("@goes_on"),
+            pl.when(pl.col("sampled") | here).then(codes).otherwise(pl.lit("")).alias("@failed"),
+        ).rename({name: to for name, to in own.items() if name != "failed"})  # fmt: skip
+        known = self._lost_later(self._masks(known))
+        asked = pl.col("@reached") | pl.col("@sampled")
+        size = pl.col("@bytes")
+        return (
+            known.with_columns(pl.when(asked).then(pl.col("@mask", "@unanswered")).otherwise(0))
+            .group_by(pl.col(f"{OWN}group").alias("group"), *(pl.col(f"{OWN}{name}").alias(name) for name in STATE))
+            .agg(
+                pl.len().cast(pl.Int64).alias("documents"),
+                size.sum().cast(pl.Int64).alias("bytes"),
+                (size.cast(pl.Float64) ** 2).sum().alias("squares"),
+            )
+            .collect(engine="streaming")
+            .pipe(self._flags)
+        )
+
+    def _masks(self, known: pl.LazyFrame) -> pl.LazyFrame:
+        """Add which values drop a document by the threshold's rules, and for which it would go to quarantine."""
+        rules = [self.threshold.rules(value) for value in self.values]
+        asked = [[made[rule] for rule in self.changed if rule in made] for made in rules]
+        view = self.rules.view(known, self.threshold.step, [rule for some in asked for rule in some])
+        schema = dict(view.collect_schema())
+        drops = [pl.any_horizontal([broken(rule) for rule in some]) if some else pl.lit(False) for some in asked]
+        faults = [
+            pl.any_horizontal([without_answer(rule, schema) for rule in some]) if some else pl.lit(False)
+            for some in asked
+        ]
+        return view.with_columns(_bits(drops).alias("@mask"), _bits(faults).alias("@unanswered"))
+
+    def _lost_later(self, known: pl.LazyFrame) -> pl.LazyFrame:
+        """Add which sampled documents a later step could not judge: they would go to quarantine."""
+        lost = [pl.lit(False)]
+        for step in self.rules.steps:
+            if step.name in self.later:
+                made = self.rules.readable(step.name, step.filter.drop_when())
+                known = self.rules.view(known, step.name, made)
+                schema = dict(known.collect_schema())
+                name = f"@lost {step.name}"
+                known = known.with_columns(
+                    pl.any_horizontal([pl.lit(False), *(without_answer(rule, schema) for rule in made)]).alias(name)
+                )
+                lost.append(pl.col(name))
+        alone = pl.col("@sampled") & pl.col("@here")
+        return known.with_columns((alone & pl.any_horizontal(lost)).alias("@lost_later"))
+
+    def _flags(self, cells: pl.DataFrame) -> pl.DataFrame:
+        """What the broken rules of a cell mean: for the step itself, for later ones, for overlap."""
+        own = {f"{self.threshold.step}.{rule}" for rule in self.changed}
+        flags: list[tuple[bool, bool, bool]] = []
+        for failed in cells["failed"]:
+            codes = [code for code in failed.split(JOIN) if code and code not in own]
+            owners = [self._owner(code) for code in codes]
+            flags.append(
+                (
+                    self.threshold.step in owners,
+                    any(owner in self.later for owner in owners),
+                    any(owner not in self.unasked for owner in owners),
+                )
+            )
+        kind = {"other_here": pl.Boolean, "later": pl.Boolean, "others": pl.Boolean}
+        return cells.hstack(pl.DataFrame(flags, schema=kind, orient="row")).sort("group", *STATE)
+
+    def _owner(self, code: str) -> str:
+        """The step that a rule in `failed` is of."""
+        return max((name for name in self.rules.names if code.startswith(f"{name}.")), key=len, default="")
+
+    def check(self, cells: pl.DataFrame) -> None:
+        """Raise UsageError where the rules as they are now do not say what the ledger says."""
+        wrong = _count(cells, pl.col("reached") & (_dropped(0) != pl.col("here")))
+        if wrong:
+            raise UsageError(
+                f"the rules of {self.threshold.step} no longer give the ledger's verdict for {wrong:,} documents",
+                hint="its code has changed since the run: run again with --update",
+            )
+
+
+def _label(column: str) -> pl.Expr:
+    """A column as short labels."""
+    text = pl.col(column).cast(pl.String)
+    long = text.str.len_chars() > MAX_LABEL_CHARS
+    return pl.when(long).then(pl.lit(LONG_GROUP)).otherwise(text).fill_null(NO_GROUP)
+
+
+def _bits(flags: Sequence[pl.Expr]) -> pl.Expr:
+    """Booleans as the bits of one number."""
+    none = pl.lit(0, pl.UInt64)
+    return reduce(
+        lambda whole, bit: whole | bit,
+        (pl.when(flag).then(pl.lit(1 << place, pl.UInt64)).otherwise(none) for place, flag in enumerate(flags)),
+    )
+
+
+# --- the account of one value -----------------------------------------------------------------------------------------
+
+
+def _bit(column: str, place: int) -> pl.Expr:
+    return (pl.col(column) & pl.lit(1 << place, pl.UInt64)) != 0
+
+
+def _dropped(place: int) -> pl.Expr:
+    """Whether the step drops a document with this value; what a rule cannot judge goes to quarantine instead."""
+    return (_bit("mask", place) | pl.col("other_here")) & ~_bit("unanswered", place)
+
+
+def _count(cells: pl.DataFrame, which: pl.Expr, what: str = "documents") -> int:
+    return int(cells.filter(which)[what].sum())
+
+
+def _account(judged: _Judged, cells: pl.DataFrame, place: int) -> Row:
+    """What one value would keep, of the documents in these cells."""
+    reached, here, goes_on, sampled = (pl.col(name) for name in STATE[:4])
+    out = _dropped(place) | _bit("unanswered", place)
+    back = here & ~out
+    row: Row = {"value": judged.values[place]}
+    row |= {"seen": _count(cells, reached), "dropped": _count(cells, reached & _dropped(place))}
+    row |= {"unanswered": _count(cells, reached & _bit("unanswered", place))}
+    row |= {"lost": _count(cells, goes_on & out), "back": _count(cells, back)}
+    row |= _kept(cells, goes_on & ~out, back, bool(judged.later))
+    breaks = _bit("mask", place) & ~_bit("unanswered", place)
+    row |= _overlap(cells, breaks)
+    passes = goes_on | (back & ~pl.col("later") & ~pl.col("lost_later"))
+    return row | {"sample_kept": _count(cells, sampled & ~out & passes)}
+
+
+def _kept(cells: pl.DataFrame, stays: pl.Expr, back: pl.Expr, asked_later: bool) -> Row:
+    """Documents and bytes that come to the end: those that stay, and of those that are back what later steps leave."""
+    ok, sampled = ~pl.col("later") & ~pl.col("lost_later"), pl.col("sampled")
+    row: Row = {}
+    for what in ("documents", "bytes"):
+        sure, newly = _count(cells, stays, what), _count(cells, back, what)
+        name = "kept" if what == "documents" else "kept_bytes"
+        if not asked_later:
+            row |= {name: sure + newly, f"{name}_low": sure + newly, f"{name}_high": sure + newly}
+            continue
+        known = _count(cells, back & sampled & ok, what)
+        tried, open_ = _count(cells, back & sampled, what), _count(cells, back & ~sampled, what)
+        low, high = (0.0, 1.0) if open_ else (0.0, 0.0)
+        if tried and open_:
+            squares = float(cells.filter(back & sampled)["squares"].sum())
+            size = float(tried) if what == "documents" else tried**2 / squares  # documents they are worth (Kish)
+            low, high = wilson(known / tried * size, size)
+        estimate = sure + known + round(open_ * known / tried) if tried and open_ else None if open_ else sure + known
+        row |= {
+            name: estimate,
+            f"{name}_low": sure + known + math.floor(open_ * low),
+            f"{name}_high": sure + known + math.ceil(open_ * high),
+        }
+    return row
+
+
+def _overlap(cells: pl.DataFrame, breaks: pl.Expr) -> Row:
+    """How many documents of the run break this threshold's rules, alone and with others: from the audit sample."""
+    sampled = pl.col("sampled")
+    size, documents = _count(cells, sampled), _count(cells, pl.lit(True))
+    hits = _count(cells, sampled & breaks)
+    alone = _count(cells, sampled & breaks & ~pl.col("others"))
+    row: Row = {"sample_breaks": hits, "sample_alone": alone}
+    for name, found in (("alone", alone), ("overlap", hits - alone)):
+        if not size:
+            row |= {name: None, f"{name}_low": None, f"{name}_high": None}
+            continue
+        if size == documents:
+            row |= {name: found, f"{name}_low": found, f"{name}_high": found}
+            continue
+        low, high = wilson(found, size)
+        row |= {name: round(documents * found / size)}
+        row |= {f"{name}_low": math.floor(documents * low), f"{name}_high": math.ceil(documents * high)}
+    hidden, known = ~pl.col("reached"), ~pl.col("reached") & sampled
+    tried, open_ = _count(cells, known), _count(cells, hidden & ~sampled)
+    hit = _count(cells, known & breaks)
+    low, high = wilson(hit, tried) if tried and open_ else (0.0, 1.0 if open_ else 0.0)
+    return row | {
+        "hidden_breaks": hit + round(open_ * hit / tried) if tried else None if open_ else 0,
+        "hidden_breaks_low": hit + math.floor(open_ * low),
+        "hidden_breaks_high": hit + math.ceil(open_ * high),
+    }
+
+
+def save_page(tuning: Tuning, path: Path) -> None:
+    """Write the page of a tuning to a file."""
+    path.write_text(tuning.html(), encoding="utf-8", newline="\n")
