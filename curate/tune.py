@@ -8,6 +8,7 @@ corpus-wide step would decide, and whether documents that an earlier step droppe
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import UsageError
-from curate.filter import nearest
+from curate.filter import Limit, nearest
 from curate.ledger_rules import OWN, LedgerRules, Threshold, broken, without_answer
 from curate.report import wilson
 from curate.scores import MAX_LABEL_CHARS
@@ -47,6 +48,8 @@ class Tuning:
     is exact, and `kept` is null where the sample says nothing. `lost` of the documents that come there now would not,
     `back` newly pass this step. `alone` and `overlap` documents of the whole run break only this threshold's rules, or
     others too, by estimate; `sample_breaks`, `sample_alone` and `sample_kept` are exact counts of the audit sample.
+    `hidden` documents went before the step and are not in the sample; `quarantined` ones came to it or a later step,
+    could not be judged and are in none of the counts.
     """
 
     run: str
@@ -60,6 +63,7 @@ class Tuning:
     documents: int
     sampled: int
     hidden: int
+    quarantined: int
     current: Row
     table: pl.DataFrame
     groups: pl.DataFrame
@@ -128,6 +132,7 @@ def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None)
         documents=_count(cells, pl.lit(True)),
         sampled=_count(cells, pl.col("sampled")),
         hidden=_count(cells, ~pl.col("reached") & ~pl.col("sampled")),
+        quarantined=_quarantined(run, rules.names[rules.names.index(threshold.step) :]),
         current=_account(judged, cells, 0),
         table=table,
         groups=pl.DataFrame(groups),
@@ -233,11 +238,16 @@ class _Judged:
         view = self.rules.view(known, self.threshold.step, [rule for some in asked for rule in some])
         schema = dict(view.collect_schema())
         drops = [pl.any_horizontal([broken(rule) for rule in some]) if some else pl.lit(False) for some in asked]
-        faults = [
-            pl.any_horizontal([without_answer(rule, schema) for rule in some]) if some else pl.lit(False)
-            for some in asked
-        ]
-        return view.with_columns(_bits(drops).alias("@mask"), _bits(faults).alias("@unanswered"))
+        answers: dict[Any, pl.Expr] = {}
+        for some in asked:  # a limit is unanswered whatever its number is: asked once
+            answers.setdefault(
+                _without_number(some),
+                pl.any_horizontal(pl.lit(False), *(without_answer(rule, schema) for rule in some)),
+            )
+        places = {key: [i for i, some in enumerate(asked) if _without_number(some) == key] for key in answers}
+        unanswered = [_whole(pl.when(flag), sum(1 << i for i in places[key])) for key, flag in answers.items()]
+        masks = _bits(drops).alias("@mask"), reduce(operator.or_, unanswered).alias("@unanswered")
+        return view.with_columns(masks)
 
     def _lost_later(self, known: pl.LazyFrame) -> pl.LazyFrame:
         """Add which sampled documents a later step could not judge: they would go to quarantine."""
@@ -295,11 +305,18 @@ def _label(column: str) -> pl.Expr:
 
 def _bits(flags: Sequence[pl.Expr]) -> pl.Expr:
     """Booleans as the bits of one number."""
-    none = pl.lit(0, pl.UInt64)
-    return reduce(
-        lambda whole, bit: whole | bit,
-        (pl.when(flag).then(pl.lit(1 << place, pl.UInt64)).otherwise(none) for place, flag in enumerate(flags)),
-    )
+    return reduce(operator.or_, (_whole(pl.when(flag), 1 << place) for place, flag in enumerate(flags)))
+
+
+def _whole(when: Any, bits: int) -> pl.Expr:
+    """Some bits where a condition holds."""
+    made: pl.Expr = when.then(pl.lit(bits, pl.UInt64)).otherwise(pl.lit(0, pl.UInt64))
+    return made
+
+
+def _without_number(rules: Sequence[Any]) -> Any:
+    """What rules have in common that differ in their limits only; other rules are themselves."""
+    return tuple((rule.score, rule.where) if isinstance(rule, Limit) else id(rule) for rule in rules)
 
 
 # --- the account of one value -----------------------------------------------------------------------------------------
@@ -386,6 +403,11 @@ def _overlap(cells: pl.DataFrame, breaks: pl.Expr) -> Row:
         "hidden_breaks_low": hit + math.floor(open_ * low),
         "hidden_breaks_high": hit + math.ceil(open_ * high),
     }
+
+
+def _quarantined(run: Run, steps: Sequence[str]) -> int:
+    """How many documents came to one of these steps and went to quarantine there."""
+    return int(run.quarantine.filter(pl.col("step").is_in(list(steps))).height)
 
 
 def save_page(tuning: Tuning, path: Path) -> None:

@@ -104,6 +104,11 @@ def notes(tuning: Tuning) -> list[str]:
             f"{plural(tuning.hidden, 'document')} went before this step and are not in the audit sample: whether they "
             "break the rule is unknown, and no value brings them back"
         )
+    if tuning.quarantined:
+        said.append(
+            f"{plural(tuning.quarantined, 'document')} in quarantine, which this step or a later one could not judge, "
+            "are not counted"
+        )
     if any(row["unanswered"] for row in rows):
         said.append("some documents have no score for this rule and would go to quarantine")
     return said
@@ -145,8 +150,8 @@ def _bar(row: Mapping[str, Any]) -> str:
         return ""
     sure, most = (row[name] / row["seen"] * BAR for name in ("kept_low", "kept_high"))
     part = round((sure - int(sure)) * 8)
-    drawn = "█" * (int(sure) + part // 8) + EIGHTHS[part % 8].strip()
-    return drawn + "·" * (round(most) - len(drawn))
+    drawn: str = "█" * (int(sure) + part // 8) + EIGHTHS[part % 8].strip()
+    return drawn + "·" * int(round(most) - len(drawn))
 
 
 def _spread(values: Sequence[float], most: int) -> list[float]:

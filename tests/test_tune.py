@@ -108,12 +108,13 @@ def agrees(seed: int, option: str, share: float) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         before = run(folder, steps_with(**NOW), corpus(seed, 150), audit={"sample": share})
+        lost = before.quarantine["id"].implode()
         now = before.ledger.filter("kept").collect().height
         said = before.tune(option, OTHERS[name], by="kind")
         for value in OTHERS[name]:
             row = said.table.row(by_predicate=pl.col("value") == value, named=True)
             again = run(folder, steps_with(**{**NOW, name: value}), audit={"sample": share})
-            ledger = again.ledger.collect()
+            ledger = again.ledger.filter(~pl.col("id").is_in(lost)).collect()
             kept = ledger.filter("kept")
             assert row["dropped"] == ledger.filter(pl.col("step") == option.split(".")[0]).height
             assert row["sample_kept"] == kept.filter("sampled").height
@@ -195,6 +196,13 @@ def test_removals_of_this_rule_alone_and_with_others(tmp_path: Path) -> None:
 
     assert (row["sample_breaks"], row["sample_alone"]) == (60, 20)
     assert (row["alone"], row["alone_low"], row["alone_high"], row["overlap"]) == (20, 20, 20, 40)
+
+
+def test_documents_in_quarantine_are_told_of(tmp_path: Path) -> None:
+    records = [{"id": "a", "text": "null 1", "kind": "p"}, {"id": "b", "text": "none 1", "kind": "p"}]
+    said = run(tmp_path, [Length(min_chars=1), Marks(by_kind={"p": 0.5})], records).tune("length.min_chars", [2])
+
+    assert (said.quarantined, said.documents) == (1, 1)
 
 
 def test_a_limit_that_was_not_set_can_be_tried(tmp_path: Path) -> None:
