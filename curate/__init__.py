@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from curate.mix import Mix, balance
     from curate.pipeline import Pipeline, Step
     from curate.run import Run, open_run
+    from curate.run_diff import Diff, diff
     from curate.swap import SwapReport, swap_check
 
 _homes = {
     "CorpusFilter": "filter",
     "CurateError": "errors",
+    "Diff": "run_diff",
     "Filter": "filter",
     "InfeasibleError": "errors",
     "Mix": "mix",
@@ -36,6 +38,7 @@ _homes = {
     "above": "filter",
     "balance": "mix",
     "below": "filter",
+    "diff": "run_diff",
     "filter": "filter",
     "open_run": "run",
     "swap_check": "swap",
@@ -45,6 +48,7 @@ _homes = {
 __all__ = [
     "CorpusFilter",
     "CurateError",
+    "Diff",
     "Filter",
     "InfeasibleError",
     "Mix",
@@ -60,6 +64,7 @@ __all__ = [
     "above",
     "balance",
     "below",
+    "diff",
     "filter",
     "filters",
     "open_run",

@@ -329,6 +329,38 @@ def tune(folder: str, change: str, by: str | None, html: Path | None, plugins: t
     return 0
 
 
+@app.command()
+@click.argument("before", metavar="RUN")
+@click.argument("now", metavar="RUN")
+@click.option("--by", metavar="COLUMN", help="Also by group: a score or an input column, for example language.label.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["info", "warn", "fail", "never"]),
+    default="fail",
+    show_default=True,
+    help="The level of drift from which the exit code is 1.",
+)
+@JSON
+def diff(before: str, now: str, by: str | None, fail_on: str, as_json: bool) -> int:
+    """Show which documents changed sides between two runs, and what drifted.
+
+    Documents are matched by id. A drift is alerted when it is large (1 % of documents in other groups or score bins:
+    info; 5 %: warn; 10 %: fail), more than chance, and of 1,000 documents or more. The exit code is 1 for a drift of
+    the level --fail-on, and when the same pipeline over the same input gave another result.
+    """
+    from curate.drift import LEVELS
+    from curate.run_diff import diff
+
+    found = diff(before, now, by=by)
+    if as_json:
+        emit(found.to_dict())
+    else:
+        found.print()
+    if fail_on == "never":
+        return 0
+    return 1 if found.not_reproduced or LEVELS.index(found.level) >= LEVELS.index(fail_on) else 0
+
+
 @app.group(cls=Commands, invoke_without_command=True)
 @click.pass_context
 def models(ctx: click.Context) -> int:

@@ -34,6 +34,7 @@ QUANTILES = 1000  # that stand for a distribution in the Wasserstein distance
 DRAWS = 1000  # of the noise floor of the total variation
 TOP = 3
 RARE = "(rare)"
+TOO_FEW, BY_CHANCE = f"fewer than {LEAST:,} documents", "chance makes it as large"
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ def _level(drift: Drift, beyond: bool) -> Drift:
     if effect is None:
         return replace(drift, level="none", reason="small")
     if min(drift.before, drift.now) < LEAST:
-        return replace(drift, level="none", reason=f"fewer than {LEAST:,} documents")
+        return replace(drift, level="none", reason=TOO_FEW)
     if not beyond or drift.total_variation <= drift.noise:
-        return replace(drift, level="none", reason="as large as chance makes it")
+        return replace(drift, level="none", reason=BY_CHANCE)
     return replace(drift, level=effect, reason="")
 
 

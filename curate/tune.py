@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from curate.errors import UsageError
-from curate.filter import Limit, nearest
+from curate.filter import Limit
+from curate.groups import NO_GROUP, group_column, label
 from curate.ledger_rules import OWN, LedgerRules, Threshold, broken, without_answer
 from curate.report import wilson
-from curate.scores import MAX_LABEL_CHARS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +33,6 @@ Row = dict[str, Any]
 
 MOST_VALUES = 60  # a document's verdicts for all of them are the bits of one number
 JOIN = "\x1f"
-NO_GROUP = "(none)"
-LONG_GROUP = "(longer values)"  # they could be text of a document
 STATE = ("reached", "here", "goes_on", "sampled", "failed", "mask", "unanswered", "lost_later")
 
 
@@ -183,22 +181,7 @@ class _Judged:
         self.passed = rules.names[rules.names.index(self.until) :] if self.until else []
         self.later = after[: after.index(self.until)] if self.until else after
         self.unasked = [step for step in after if step in corpus_wide]  # asked of survivors only, so no word of others
-        self.by = None if by is None else self._group(by)
-
-    def _group(self, by: str) -> str:
-        """The ledger's column of a group."""
-        rules = self.rules
-        first = next((score.name for score in rules.scores if score.step == by), None)
-        for name in (by, first, f"input.{by}"):
-            if name is not None and name in rules.schema and not name.startswith(OWN):
-                if rules.schema[name].is_float() or rules.schema[name].is_nested():
-                    raise UsageError(f"{by!r} is {rules.schema[name]}, which makes no groups", hint="name a label")
-                return name
-        known = [score.name for score in rules.scores] + [n[6:] for n in rules.schema if n.startswith("input.")]
-        near = nearest(by, known)
-        raise UsageError(
-            f"the ledger has no column {by!r}", hint=f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
-        )
+        self.by = None if by is None else group_column(rules.schema, rules.names, by)
 
     def cells(self) -> pl.DataFrame:
         """One pass over the ledger: documents and bytes by group, state and verdicts (bit i: value i drops it)."""
@@ -209,7 +192,7 @@ class _Judged:
         reached = kept | step.is_in(names[names.index(self.threshold.step) :])
         here = ~kept & (step == self.threshold.step).fill_null(False)
         codes = pl.col("failed").list.join(JOIN)
-        group = pl.lit(NO_GROUP) if self.by is None else _label(self.by)
+        group = pl.lit(NO_GROUP) if self.by is None else label(self.by)
         known = ledger.with_columns(group.alias(f"{OWN}group"))
         known = known.with_columns(
             reached.fill_null(False).alias("@reached"), here.alias("@here"),
@@ -294,13 +277,6 @@ class _Judged:
                 f"the rules of {self.threshold.step} no longer give the ledger's verdict for {wrong:,} documents",
                 hint="its code has changed since the run: run again with --update",
             )
-
-
-def _label(column: str) -> pl.Expr:
-    """A column as short labels."""
-    text = pl.col(column).cast(pl.String)
-    long = text.str.len_chars() > MAX_LABEL_CHARS
-    return pl.when(long).then(pl.lit(LONG_GROUP)).otherwise(text).fill_null(NO_GROUP)
 
 
 def _bits(flags: Sequence[pl.Expr]) -> pl.Expr:
