@@ -30,9 +30,9 @@ class Diff:
 
     `changed` counts the documents of both runs whose verdict differs, by change (newly dropped, newly kept, other
     rule), the rules that decided, the versions of their steps' code, and group, with a few ids. `only` counts those
-    that one run has. `scores` says how many documents of both have another score. `pipeline` lists what differs between the
-    pipelines, inputs, models and versions. `not_reproduced` names the outputs that differ although nothing of that
-    does.
+    that one run has. `scores` says how many documents of both have another score. `pipeline` lists what differs
+    between the pipelines, inputs, models and versions. `not_reproduced` names the outputs that differ although nothing
+    of that does.
     """
 
     before: str

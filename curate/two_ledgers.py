@@ -77,7 +77,7 @@ class TwoLedgers:
     def counts(self) -> Row:
         """Documents of both runs and of one, and how many of both changed sides."""
         pairs = self.pairs
-        kept = self.verdicts.index(KEPT) if KEPT in self.verdicts else -1
+        kept = _code(self.verdicts, KEPT)
         before, now, documents = pl.col("before"), pl.col("now"), pl.col("documents").sum()
         return {
             "before": len(self.verdict[0]),
@@ -104,7 +104,7 @@ class TwoLedgers:
         before, now = self.both
         groups = [codes.gather(rows) for codes, rows in zip(self.group, self.both, strict=True)]
         frame = pl.DataFrame({"before": self.verdict[0].gather(before), "now": self.verdict[1].gather(now), "row": now})
-        none = self.groups.index(NO_GROUP) if NO_GROUP in self.groups else -1
+        none = _code(self.groups, NO_GROUP)
         return frame.with_columns(group=pl.when(groups[1] != none).then(groups[1]).otherwise(groups[0]))
 
     def changed(self) -> pl.DataFrame:
@@ -217,7 +217,7 @@ class TwoLedgers:
     def _shares(self, side: int, *, kept: bool) -> dict[str, int]:
         codes = self.group[side]
         if kept:
-            codes = codes.filter(self.verdict[side] == (self.verdicts.index(KEPT) if KEPT in self.verdicts else -1))
+            codes = codes.filter(self.verdict[side] == _code(self.verdicts, KEPT))
         return dict(sorted((self.groups[code], documents) for code, documents in codes.value_counts().iter_rows()))
 
     def _reached(self, side: int, step: str | None) -> pl.Series:
@@ -239,6 +239,11 @@ class TwoLedgers:
                 labels = run.ledger.select(label(score.name).alias("value")).collect()["value"].filter(reached)
                 sides.append(dict(sorted(labels.value_counts().iter_rows())))
         return (number_drift if score.kind == "number" else share_drift)(score.name, *sides)
+
+
+def _code(names: Sequence[str], name: str) -> int:
+    """The place of a name; one that no row has where it is not there."""
+    return names.index(name) if name in names else len(names)
 
 
 def _match(before: Run, now: Run) -> tuple[Rows, Rows]:
