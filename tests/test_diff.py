@@ -93,11 +93,13 @@ def test_ids_are_matched_in_parts_as_they_are_at_once(tmp_path: Path) -> None:
     assert changes(whole) == [("newly dropped", None, None, "length", "min_chars", 10)]
 
 
-def test_a_run_without_documents_can_be_compared(tmp_path: Path) -> None:
-    before, now = run(tmp_path, "before", [Length(min_chars=10)], []), run(tmp_path, "now", [Length(min_chars=10)])
-    found = curate.diff(before, now, by="lang") if before.counts["read"] else curate.diff(now, now, by="lang")
+def test_a_run_of_which_all_went_to_quarantine_can_be_compared(tmp_path: Path) -> None:
+    bad: list[Any] = [b"no json"] * 3
+    before = run(tmp_path, "before", [Length(min_chars=10)], bad, max_quarantined=1.0)
+    now = run(tmp_path, "now", [Length(min_chars=10)])
+    found = curate.diff(before, now)
 
-    assert found.counts["both"] == 100
+    assert (found.counts["before"], found.counts["only_now"], found.level) == (0, 100, "none")
 
 
 # --- pipelines, scores, results ---------------------------------------------------------------------------------------
