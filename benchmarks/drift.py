@@ -6,8 +6,8 @@
 A corpus has four signals: a column of 20 groups whose sizes fall as 1/rank, one of 5 labels (70 % to 1 %), a score
 (beta 2, 5) and whole numbers with a long tail (log-normal). A comparison alerts when any of its signals has a level.
 The planted change moves 2 % of the documents between groups: from the first group to the last (`one pair`), or from all
-groups but four in proportion (`spread`). Of numbers, samples have at most --numbers documents, so that sizes of a million
-take no hour.
+groups but the four largest to those (`spread`). Scores and numbers are those of at most --numbers documents, so that
+sizes of a million take no hour.
 """
 
 from __future__ import annotations

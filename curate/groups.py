@@ -10,6 +10,7 @@ from curate.errors import UsageError
 from curate.filter import nearest
 from curate.scores import MAX_LABEL_CHARS, find_scores
 
+MOST_GROUPS = 10_000
 NO_GROUP = "(none)"
 LONG_GROUP = "(longer values)"  # they could be text of a document
 
@@ -27,6 +28,14 @@ def group_column(schema: Mapping[str, pl.DataType], steps: Sequence[str], by: st
     near = nearest(by, known)
     hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
     raise UsageError(f"the ledger has no column {by!r}", hint=hint)
+
+
+def refuse_many(by: str | None, groups: int) -> None:
+    """Refuse a column that tells documents apart instead of grouping them."""
+    if groups > MOST_GROUPS:
+        raise UsageError(
+            f"{by!r} has {groups:,} values, at most {MOST_GROUPS:,} are compared", hint="name a column of fewer"
+        )
 
 
 def label(column: str) -> pl.Expr:

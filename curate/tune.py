@@ -20,7 +20,7 @@ import polars as pl
 
 from curate.errors import UsageError
 from curate.filter import Limit
-from curate.groups import NO_GROUP, group_column, label
+from curate.groups import NO_GROUP, group_column, label, refuse_many
 from curate.ledger_rules import OWN, LedgerRules, Threshold, broken, without_answer
 from curate.report import wilson
 
@@ -108,6 +108,7 @@ def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None)
     chosen = tuple(dict.fromkeys(values))
     judged = _Judged(rules, threshold, chosen, by)
     cells = judged.cells()
+    refuse_many(by, cells["group"].n_unique())
     judged.check(cells)
     table = pl.DataFrame([_account(judged, cells, place) for place in range(1, len(chosen) + 1)])
     parts = cells.partition_by("group", as_dict=True, maintain_order=True) if by is not None else {}
@@ -251,8 +252,9 @@ class _Judged:
     def _flags(self, cells: pl.DataFrame) -> pl.DataFrame:
         """What the broken rules of a cell mean: for the step itself, for later ones, for overlap."""
         own = {f"{self.threshold.step}.{rule}" for rule in self.changed}
+        known = cells["failed"].unique().sort()
         flags: list[tuple[bool, bool, bool]] = []
-        for failed in cells["failed"]:
+        for failed in known:
             codes = [code for code in failed.split(JOIN) if code and code not in own]
             owners = [self._owner(code) for code in codes]
             flags.append(
@@ -263,7 +265,8 @@ class _Judged:
                 )
             )
         kind = {"other_here": pl.Boolean, "later": pl.Boolean, "others": pl.Boolean}
-        return cells.hstack(pl.DataFrame(flags, schema=kind, orient="row")).sort("group", *STATE)
+        meanings = pl.DataFrame(flags, schema=kind, orient="row").with_columns(failed=known)
+        return cells.join(meanings, on="failed").sort("group", *STATE)
 
     def _owner(self, code: str) -> str:
         """The step that a rule in `failed` is of."""

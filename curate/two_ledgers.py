@@ -14,8 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.drift import Drift, number_drift, share_drift
-from curate.errors import UsageError
-from curate.groups import NO_GROUP, group_column, label
+from curate.groups import NO_GROUP, group_column, label, refuse_many
 from curate.run import Run
 from curate.scores import Column, find_scores
 
@@ -24,7 +23,6 @@ Rows = NDArray[np.int64]
 
 PART = 4_000_000  # documents whose ids are matched at a time
 EXAMPLES = 3  # ids per change
-MOST_GROUPS = 10_000
 SEPARATOR = "\x1f"
 KEPT = ""  # the verdict that no rule gave
 CHANGES = ("newly dropped", "newly kept", "other rule")
@@ -52,8 +50,7 @@ class TwoLedgers:
         found: set[str] = set()
         for column in chosen:
             found.update(column.unique().collect(engine="streaming")["value"])
-        if len(found) > MOST_GROUPS:
-            raise UsageError(f"{self.by!r} has {len(found):,} values", hint="name a column of fewer groups")
+        refuse_many(self.by, len(found))
         names = sorted(found)
         kind = pl.Enum(names)
         rows = [run.ledger.select(pl.len()).collect().item() for run in self.runs]

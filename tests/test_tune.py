@@ -7,6 +7,7 @@ import random
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -345,3 +346,10 @@ def test_a_run_is_opened_with_the_plugin_that_it_used(tmp_path: Path) -> None:
     Pipeline.load(tmp_path / "p.yaml").run(output=tmp_path / "run", workers=1)
 
     assert open_run(tmp_path / "run").tune("test.tune.own.most", [10]).table["kept"].to_list() == [10]
+
+
+def test_a_column_that_tells_documents_apart_is_no_group(tmp_path: Path) -> None:
+    records = [{"id": f"d{n}", "text": "abc", "hash": f"h{n}"} for n in range(20)]
+    done = run(tmp_path, [Length(min_chars=1)], records)
+    with mock.patch("curate.groups.MOST_GROUPS", 10), pytest.raises(UsageError, match="'hash' has 20 values"):
+        done.tune("length.min_chars", [2], by="hash")
