@@ -7,7 +7,6 @@ corpus-wide step would decide, and whether documents that an earlier step droppe
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from curate.errors import UsageError
 from curate.filter import Limit
 from curate.groups import NO_GROUP, group_column, label, refuse_many
 from curate.ledger_rules import OWN, LedgerRules, Threshold, broken, without_answer
-from curate.report import wilson
+from curate.tune_account import STATE, account, count, dropped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +32,6 @@ Row = dict[str, Any]
 
 MOST_VALUES = 60  # a document's verdicts for all of them are the bits of one number
 JOIN = "\x1f"
-STATE = ("reached", "here", "goes_on", "sampled", "failed", "mask", "unanswered", "lost_later")
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,13 @@ def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None)
     cells = judged.cells()
     refuse_many(by, cells["group"].n_unique())
     judged.check(cells)
-    table = pl.DataFrame([_account(judged, cells, place) for place in range(1, len(chosen) + 1)])
+    table = pl.DataFrame(
+        [judged.account(cells, place) for place in range(1, len(chosen) + 1)], infer_schema_length=None
+    )
     parts = cells.partition_by("group", as_dict=True, maintain_order=True) if by is not None else {}
     largest = sorted(parts.items(), key=lambda part: (-int(part[1]["documents"].sum()), str(part[0][0])))
     groups = [
-        {"group": group} | _account(judged, part, place)
+        {"group": group} | judged.account(part, place)
         for (group,), part in largest
         for place in range(1, len(chosen) + 1)
     ]
@@ -128,13 +128,13 @@ def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None)
         side=None if limit is None else limit.side,
         until=judged.until,
         by=by,
-        documents=_count(cells, pl.lit(True)),
-        sampled=_count(cells, pl.col("sampled")),
-        hidden=_count(cells, ~pl.col("reached") & ~pl.col("sampled")),
+        documents=count(cells, pl.lit(True)),
+        sampled=count(cells, pl.col("sampled")),
+        hidden=count(cells, ~pl.col("reached") & ~pl.col("sampled")),
         quarantined=_quarantined(run, rules.names[rules.names.index(threshold.step) :]),
-        current=_account(judged, cells, 0),
+        current=judged.account(cells, 0),
         table=table,
-        groups=pl.DataFrame(groups),
+        groups=pl.DataFrame(groups, infer_schema_length=None),
     )
 
 
@@ -272,9 +272,13 @@ class _Judged:
         """The step that a rule in `failed` is of."""
         return max((name for name in self.rules.names if code.startswith(f"{name}.")), key=len, default="")
 
+    def account(self, cells: pl.DataFrame, place: int) -> Row:
+        """What one value would keep, of the documents in these cells; place 0 is the run's own."""
+        return account(cells, place, self.values[place], bool(self.later))
+
     def check(self, cells: pl.DataFrame) -> None:
         """Raise UsageError where the rules as they are now do not say what the ledger says."""
-        wrong = _count(cells, pl.col("reached") & (_dropped(0) != pl.col("here")))
+        wrong = count(cells, pl.col("reached") & (dropped(0) != pl.col("here")))
         if wrong:
             raise UsageError(
                 f"the rules of {self.threshold.step} no longer give the ledger's verdict for {wrong:,} documents",
@@ -296,92 +300,6 @@ def _whole(when: Any, bits: int) -> pl.Expr:
 def _without_number(rules: Sequence[Any]) -> Any:
     """What rules have in common that differ in their limits only; other rules are themselves."""
     return tuple((rule.score, rule.where) if isinstance(rule, Limit) else id(rule) for rule in rules)
-
-
-# --- the account of one value -----------------------------------------------------------------------------------------
-
-
-def _bit(column: str, place: int) -> pl.Expr:
-    return (pl.col(column) & pl.lit(1 << place, pl.UInt64)) != 0
-
-
-def _dropped(place: int) -> pl.Expr:
-    """Whether the step drops a document with this value; what a rule cannot judge goes to quarantine instead."""
-    return (_bit("mask", place) | pl.col("other_here")) & ~_bit("unanswered", place)
-
-
-def _count(cells: pl.DataFrame, which: pl.Expr, what: str = "documents") -> int:
-    return int(cells.filter(which)[what].sum())
-
-
-def _account(judged: _Judged, cells: pl.DataFrame, place: int) -> Row:
-    """What one value would keep, of the documents in these cells."""
-    reached, here, goes_on, sampled = (pl.col(name) for name in STATE[:4])
-    out = _dropped(place) | _bit("unanswered", place)
-    back = here & ~out
-    row: Row = {"value": judged.values[place]}
-    row |= {"seen": _count(cells, reached), "dropped": _count(cells, reached & _dropped(place))}
-    row |= {"unanswered": _count(cells, reached & _bit("unanswered", place))}
-    row |= {"lost": _count(cells, goes_on & out), "back": _count(cells, back)}
-    row |= _kept(cells, goes_on & ~out, back, bool(judged.later))
-    breaks = _bit("mask", place) & ~_bit("unanswered", place)
-    row |= _overlap(cells, breaks)
-    passes = goes_on | (back & ~pl.col("later") & ~pl.col("lost_later"))
-    return row | {"sample_kept": _count(cells, sampled & ~out & passes)}
-
-
-def _kept(cells: pl.DataFrame, stays: pl.Expr, back: pl.Expr, asked_later: bool) -> Row:
-    """Documents and bytes that come to the end: those that stay, and of those that are back what later steps leave."""
-    ok, sampled = ~pl.col("later") & ~pl.col("lost_later"), pl.col("sampled")
-    row: Row = {}
-    for what in ("documents", "bytes"):
-        sure, newly = _count(cells, stays, what), _count(cells, back, what)
-        name = "kept" if what == "documents" else "kept_bytes"
-        if not asked_later:
-            row |= {name: sure + newly, f"{name}_low": sure + newly, f"{name}_high": sure + newly}
-            continue
-        known = _count(cells, back & sampled & ok, what)
-        tried, open_ = _count(cells, back & sampled, what), _count(cells, back & ~sampled, what)
-        low, high = (0.0, 1.0) if open_ else (0.0, 0.0)
-        if tried and open_:
-            squares = float(cells.filter(back & sampled)["squares"].sum())
-            size = float(tried) if what == "documents" else tried**2 / squares  # documents they are worth (Kish)
-            low, high = wilson(known / tried * size, size)
-        estimate = sure + known + round(open_ * known / tried) if tried and open_ else None if open_ else sure + known
-        row |= {
-            name: estimate,
-            f"{name}_low": sure + known + math.floor(open_ * low),
-            f"{name}_high": sure + known + math.ceil(open_ * high),
-        }
-    return row
-
-
-def _overlap(cells: pl.DataFrame, breaks: pl.Expr) -> Row:
-    """How many documents of the run break this threshold's rules, alone and with others: from the audit sample."""
-    sampled = pl.col("sampled")
-    size, documents = _count(cells, sampled), _count(cells, pl.lit(True))
-    hits = _count(cells, sampled & breaks)
-    alone = _count(cells, sampled & breaks & ~pl.col("others"))
-    row: Row = {"sample_breaks": hits, "sample_alone": alone}
-    for name, found in (("alone", alone), ("overlap", hits - alone)):
-        if not size:
-            row |= {name: None, f"{name}_low": None, f"{name}_high": None}
-            continue
-        if size == documents:
-            row |= {name: found, f"{name}_low": found, f"{name}_high": found}
-            continue
-        low, high = wilson(found, size)
-        row |= {name: round(documents * found / size)}
-        row |= {f"{name}_low": math.floor(documents * low), f"{name}_high": math.ceil(documents * high)}
-    hidden, known = ~pl.col("reached"), ~pl.col("reached") & sampled
-    tried, open_ = _count(cells, known), _count(cells, hidden & ~sampled)
-    hit = _count(cells, known & breaks)
-    low, high = wilson(hit, tried) if tried and open_ else (0.0, 1.0 if open_ else 0.0)
-    return row | {
-        "hidden_breaks": hit + round(open_ * hit / tried) if tried else None if open_ else 0,
-        "hidden_breaks_low": hit + math.floor(open_ * low),
-        "hidden_breaks_high": hit + math.ceil(open_ * high),
-    }
 
 
 def _quarantined(run: Run, steps: Sequence[str]) -> int:

@@ -353,3 +353,14 @@ def test_a_column_that_tells_documents_apart_is_no_group(tmp_path: Path) -> None
     done = run(tmp_path, [Length(min_chars=1)], records)
     with mock.patch("curate.groups.MOST_GROUPS", 10), pytest.raises(UsageError, match="'hash' has 20 values"):
         done.tune("length.min_chars", [2], by="hash")
+
+
+def test_many_groups_of_which_the_sample_says_nothing(tmp_path: Path) -> None:
+    records = [{"id": f"d{n}", "text": "a" * (n % 2 * 9 + 1), "lang": f"g{n // 4}"} for n in range(600)]
+    records.append({"id": "last", "text": "a" * 20, "lang": "z"})
+    done = run(tmp_path, [Length(min_chars=5), Counted(high=90)], records, audit={"sample": 0.0})
+    said = done.tune("length.min_chars", [1], by="lang")
+
+    assert said.groups.height == 151
+    assert said.groups["kept"].null_count() == 150
+    assert said.groups["kept"][-1] == 1
