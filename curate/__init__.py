@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from curate.mix import Mix, balance
     from curate.pipeline import Pipeline, Step
     from curate.run import Run, open_run
+    from curate.run_diff import Diff, diff
     from curate.swap import SwapReport, swap_check
 
 _homes = {
     "Audit": "audit",
     "CorpusFilter": "filter",
     "CurateError": "errors",
+    "Diff": "run_diff",
     "Filter": "filter",
     "InfeasibleError": "errors",
     "Mix": "mix",
@@ -38,6 +40,7 @@ _homes = {
     "above": "filter",
     "balance": "mix",
     "below": "filter",
+    "diff": "run_diff",
     "filter": "filter",
     "open_run": "run",
     "swap_check": "swap",
@@ -48,6 +51,7 @@ __all__ = [
     "Audit",
     "CorpusFilter",
     "CurateError",
+    "Diff",
     "Filter",
     "InfeasibleError",
     "Mix",
@@ -64,6 +68,7 @@ __all__ = [
     "audit",
     "balance",
     "below",
+    "diff",
     "filter",
     "filters",
     "open_run",

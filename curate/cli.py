@@ -314,21 +314,92 @@ def report(folder: str, html: Path | None, as_json: bool) -> int:
 @click.option("--rule", "rules", multiple=True, metavar="STEP=SQL", help="What one of its steps drops; in their order.")
 @click.option("--id", "id", metavar="COLUMN", help="Matches documents before and after; default: id, else the text.")
 @click.option("--text", default="text", show_default=True, metavar="COLUMN", help="The text of a foreign corpus.")
+@click.option(
+    "--policy", metavar="FILE", type=click.Path(path_type=Path), help="Clauses to check instead of the run's."
+)
 @JSON
-def audit(folder: str | None, as_json: bool, **options: Any) -> int:
-    """Show whom each step removes, by group, with intervals, tests and what they rest on.
+def audit(folder: str | None, policy: Path | None, as_json: bool, **options: Any) -> int:
+    """Show whom each step removes, by group, with intervals, tests and what they rest on; and the policy's clauses.
 
     RUN is a run's folder; or name what another tool's pipeline read and kept with --before and --after. Groups are the
-    values of a column (`--by language.label`, `--by source`); a column of lists makes groups that overlap.
+    values of a column (`--by language.label`, `--by source`), by default those of the run's own report; a column of
+    lists makes groups that overlap. Exit code 1: a clause of the policy failed.
     """
-    from curate.audit_command import audit_command
+    from curate.audit_command import audit_command, check_policy, print_policy
 
-    found = audit_command(folder, **options)
+    found, run = audit_command(folder, **options)
+    clauses = check_policy(run, policy)
+    if as_json:
+        emit(found.to_dict() | {"policy": clauses})
+    else:
+        found.print()
+        print_policy(clauses)
+    return int(any(clause["result"] == "fail" for clause in clauses))
+
+
+@app.command()
+@click.argument("folder", metavar="RUN")
+@click.argument("change", metavar="STEP.OPTION=VALUES")
+@click.option("--by", metavar="COLUMN", help="Also by group: a score or an input column, for example language.label.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page to this file.")
+@PLUGIN
+@JSON
+def tune(folder: str, change: str, by: str | None, html: Path | None, plugins: tuple[str, ...], as_json: bool) -> int:
+    """Show what other thresholds would keep, by group, without scoring again.
+
+    VALUES are FROM:TO:STEP or a list: `toxicity.max_share=0.1:0.5:0.1`, `length.min_chars=50,100,200`. Answers come
+    from the ledger and the audit sample; what they cannot tell is shown as a range or as unknown.
+    """
+    from curate.filter import load_plugin
+    from curate.run import open_run
+    from curate.tune import parse_values, save_page
+
+    for plugin in plugins:
+        load_plugin(plugin)
+    name, equals, values = change.partition("=")
+    if not equals:
+        raise UsageError(f"{change!r} names no values", hint=f"write {change}=FROM:TO:STEP, or a list of values")
+    found = open_run(folder).tune(name, parse_values(values), by=by)
+    if html is not None:
+        save_page(found, html)
+        click.echo(f"wrote {html}", err=True)
+    if as_json:
+        emit(found.to_dict())
+    elif html is None:
+        found.print()
+    return 0
+
+
+@app.command()
+@click.argument("before", metavar="RUN")
+@click.argument("now", metavar="RUN")
+@click.option("--by", metavar="COLUMN", help="Also by group: a score or an input column, for example language.label.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["info", "warn", "fail", "never"]),
+    default="fail",
+    show_default=True,
+    help="The level of drift from which the exit code is 1.",
+)
+@JSON
+def diff(before: str, now: str, by: str | None, fail_on: str, as_json: bool) -> int:
+    """Show which documents changed sides between two runs, and what drifted.
+
+    Documents are matched by id. A drift is alerted when it is large (1 % of documents in other groups or score bins:
+    info; 5 %: warn; 10 %: fail), more than chance, and of 1,000 documents or more. The exit code is 1 for a drift of
+    the level --fail-on, and when the same pipeline over the same input gave another result.
+    """
+    from curate.drift import LEVELS
+    from curate.run_diff import diff
+
+    found = diff(before, now, by=by)
     if as_json:
         emit(found.to_dict())
     else:
         found.print()
-    return 0
+    if fail_on == "never":
+        return 0
+    return 1 if found.not_reproduced or LEVELS.index(found.level) >= LEVELS.index(fail_on) else 0
 
 
 @app.group(cls=Commands, invoke_without_command=True)

@@ -50,6 +50,7 @@ class Demo:
         from rich.table import Table
         from rich.text import Text
 
+        from curate.audit_command import print_policy
         from curate.console import clean, console
 
         table = Table("kind", "what should happen", box=None, pad_edge=False, header_style="bold")
@@ -62,10 +63,7 @@ class Demo:
         screen = console()
         screen.print(table)
         screen.print()
-        for row in self.balanced.manifest["policy"]:
-            style = {"pass": "bold green", "fail": "bold red"}.get(row["result"], "bold yellow")
-            said = f"{row['clause']} ({clean(str(row['evidence']))})"
-            screen.print(Text.assemble("policy   ", (row["result"], style), f": {said}"), soft_wrap=True)
+        print_policy(self.balanced.manifest["policy"])
         balanced = clean(str(self.folder / "balanced"))
         places = {"corpus": clean(str(self.planted.folder)), "cleaned": output, "balanced": balanced}
         for word, place in places.items():

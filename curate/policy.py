@@ -146,6 +146,19 @@ class Measured:
         return max(1, int(self.run.manifest["bytes"]["kept"]) // 6)
 
 
+def measured_of(run: Run) -> Measured:
+    """What a run's folder says: its ledger, its manifest, and the tables of its report."""
+    import polars as pl
+
+    tables: dict[str, dict[str, pl.DataFrame]] = {}
+    for table in run.report.data["tables"]:
+        if table["of"] == len(table["rows"]):
+            frame = pl.DataFrame(table["rows"], schema=table["columns"], orient="row", infer_schema_length=None)
+            tables.setdefault(table["step"], {})[table["name"]] = frame
+    card = run.manifest["pipeline"].get("card") or {}
+    return Measured(run, tables, card, run.base, {})
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 

@@ -253,7 +253,7 @@ def _estimate(alone: int, sample: Row) -> Row:
     return {"alone": alone} | {name: round(value * documents) for name, value in estimate.items()}
 
 
-def wilson(hits: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(hits: float, trials: float, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927), good also for few or no hits."""
     rate, shrink = hits / trials, 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / shrink

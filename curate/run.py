@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curate.audit import Audit
     from curate.pipeline import Pipeline
     from curate.report import Report
+    from curate.tune import Tuning
 
 SMALL_BYTES = 48_000_000  # below it, starting workers costs more than they save
 
@@ -175,6 +176,12 @@ class Run:
         from curate.audit import audit_run
 
         return audit_run(self, by, **options)
+
+    def tune(self, threshold: str, values: Sequence[float], *, by: str | None = None) -> Tuning:
+        """What other values of a threshold (`toxicity.max_share`) would keep, from the ledger alone; `by` a column."""
+        from curate.tune import tune
+
+        return tune(self, threshold, values, by=by)
 
     def __repr__(self) -> str:
         counts = self.counts
