@@ -63,7 +63,10 @@ class Audit:
     @property
     def flags(self) -> list[Row]:
         """The flagged rows, the largest removal ratio first, each with a sentence in `text`."""
-        found = self.rows.filter("flagged").sort("removal_ratio", descending=True, nulls_last=True, maintain_order=True)
+        import polars as pl
+
+        ratio = pl.col("removal_ratio").fill_null(float("inf"))  # of the others nothing was removed
+        found = self.rows.filter("flagged").sort(ratio, descending=True, maintain_order=True)
         return [row | {"text": sentence(row)} for row in found.iter_rows(named=True)]
 
     def to_dict(self) -> dict[str, Any]:

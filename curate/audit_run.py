@@ -60,7 +60,7 @@ def _by_design(
 
 def _balanced(filter: Any) -> tuple[str, ...]:
     """The columns that a step aims at by its option `by`."""
-    by = getattr(filter, "by", ())
+    by = getattr(filter, "columns", None) or getattr(filter, "by", ())
     return (by,) if isinstance(by, str) else tuple(name for name in by or () if isinstance(name, str))
 
 

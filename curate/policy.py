@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,7 +104,8 @@ class Figure:
     def text(self) -> str:
         """The figure in words."""
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.of}: {self.value:.4g}{interval}"
+        value = f"{self.value:.4g}" if math.isfinite(self.value) else "none of the others"
+        return f"{self.of}: {value}{interval}"
 
     def certain(self, clause: Clause) -> bool:
         """Whether all of the interval is on the wrong side."""
@@ -167,11 +169,13 @@ def _ratio(clause: Clause, measured: Measured) -> Iterator[Figure]:
     assert clause.by is not None
     short = "keep" if clause.metric == "keep_ratio" else "removal"
     for row in measured.audit(clause.by).iter_rows(named=True):
-        if row["step"] != (clause.step or ALL_STEPS) or row[clause.metric] is None:
+        low, high, value = row[f"{short}_low"], row[f"{short}_high"], row[clause.metric]
+        if row["step"] != (clause.step or ALL_STEPS) or row["status"] in ("insufficient", "reference"):
             continue
-        if row["status"] in ("insufficient", "reference"):
-            continue
-        yield Figure(row[clause.metric], str(row["group"]), row[f"{short}_low"], row[f"{short}_high"])
+        if value is None and low is not None:  # nothing else was removed
+            value = math.inf
+        if value is not None:
+            yield Figure(value, str(row["group"]), low, high)
 
 
 def _share(clause: Clause, measured: Measured) -> Iterator[Figure]:
@@ -317,7 +321,7 @@ def _compare(clause: Clause, measured: Measured, row: Row) -> tuple[bool, bool]:
     wrong = [figure for figure in found if clause.broken_by(figure.value)]
     ordered = sorted(wrong or found, key=lambda figure: figure.value, reverse=clause.at_most is not None)
     more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    row["value"] = ordered[0].value
+    row["value"] = ordered[0].value if math.isfinite(ordered[0].value) else None
     row["evidence"] = "; ".join(figure.text() for figure in ordered[: SHOWN if wrong else 1]) + more
     return bool(wrong), any(figure.certain(clause) for figure in wrong)
 

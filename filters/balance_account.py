@@ -108,7 +108,8 @@ def _summary(filter: Balance, mix: Mix, rows: list[dict[str, Any]], cells: pl.Da
     yield f"{mix.unit} before", before
     yield f"{mix.unit} asked for", mix.budget
     yield f"{mix.unit} after", after
-    yield "documents before", int(cells["documents"].sum())
+    if mix.unit != "documents":
+        yield "documents before", int(cells["documents"].sum())
     yield "documents after (copies counted)", int(cells["copies_after"].sum())
     yield from ((name, value) for name, value in mix.summary.items() if ": " in name and "after" not in name)
     for column in dict.fromkeys(row["column"] for row in rows):
@@ -136,8 +137,8 @@ def _summary(filter: Balance, mix: Mix, rows: list[dict[str, Any]], cells: pl.Da
 def _notes(filter: Balance, mix: Mix) -> Iterator[str]:
     yield (
         "shares are of labels as they were measured, not of people or authors; if "
-        f"{filter.label_error:.0%} of the labels of every group were wrong, true shares would lie between "
-        "true_share_from and true_share_to"
+        f"{filter.label_error:.0%} of the labels of every group were wrong, a true share could be anything from "
+        "true_share_from to true_share_to (below each share, in small print, on the page)"
     )
     if filter.weight is not None or filter.rate_bounds != (0.0, None):
         yield "a larger budget does not hold every document of this one: chances differ inside a group"
