@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from curate.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.kernels.tokens import Ids, Vocabulary
+    from curate.kernels.term_words import Ids, Vocabulary
 
 IDENTITY, COUNTRIES = "identity_lexicon.toml", "countries.toml"  # in curate/data
 OPTIONAL = re.compile(r"\(([^()|]*)\)")  # lesbian(s): with and without
@@ -134,7 +134,7 @@ def _rules(axes: Mapping[str, Any], where: str, exact: bool) -> Iterator[tuple[s
 
 
 def _rule(given: Any, where: str, key: str, exact: bool) -> Rule:
-    from curate.kernels.tokens import words_of
+    from curate.kernels.term_words import words_of
 
     if isinstance(given, list):
         given = {"forms": given}
@@ -169,7 +169,7 @@ def _words(given: Mapping[str, Any], where: str) -> Iterator[tuple[str, tuple[st
 
 def _phrases(value: Any, where: str, key: str) -> tuple[str, ...]:
     """The phrases of a list, with what stands in parentheses and without it."""
-    from curate.kernels.tokens import words_of
+    from curate.kernels.term_words import words_of
 
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise _wrong(where, key, f"wanted a list of texts, got {_shown(value)}")
@@ -202,7 +202,7 @@ def _once(rules: tuple[tuple[str, Rule], ...], where: str) -> None:
 
 
 def _written(form: str, exact: bool) -> tuple[str, ...]:
-    from curate.kernels.tokens import lower, words_of
+    from curate.kernels.term_words import lower, words_of
 
     words = words_of(form)
     return tuple(words if exact else map(lower, words))
@@ -251,7 +251,7 @@ class _Compiler:
         import numpy as np
 
         from curate.kernels.terms import Terms
-        from curate.kernels.tokens import vocabulary, words_of
+        from curate.kernels.term_words import vocabulary, words_of
 
         asks, spans = [], []
         forms: list[tuple[list[int], list[int], int]] = []
@@ -285,13 +285,13 @@ class _Compiler:
         return Compiled(vocabulary(list(self.numbers)), terms.table(), tuple(name for name, _ in self.lexicon.rules))
 
     def number(self, word: str) -> int:
-        from curate.kernels.tokens import lower
+        from curate.kernels.term_words import lower
 
         return self.numbers.setdefault(lower(word), len(self.numbers) + 1)
 
     def phrases(self, phrases: tuple[str, ...]) -> list[list[int]]:
         from curate.kernels.terms import HYPHENATED
-        from curate.kernels.tokens import words_of
+        from curate.kernels.term_words import words_of
 
         return [[HYPHENATED] if one == "-" else [self.number(word) for word in words_of(one)] for one in phrases]
 
@@ -309,7 +309,7 @@ class _Compiler:
         import numpy as np
 
         from curate.kernels import terms
-        from curate.kernels.tokens import words_of
+        from curate.kernels.term_words import words_of
 
         bits = {
             "heads": terms.HEAD, "bridges": terms.BRIDGE, "be": terms.BE, "adverbs": terms.ADVERB,
@@ -341,7 +341,7 @@ def _asks(rule: Rule) -> int:
 
 def _cases(words: list[str], exact: bool) -> list[int]:
     from curate.kernels.terms import ANY_CASE, CAPITALISED, CAPITALS, SMALL
-    from curate.kernels.tokens import lower
+    from curate.kernels.term_words import lower
 
     if not exact:
         return [ANY_CASE] * len(words)

@@ -178,7 +178,7 @@ class Groups(Filter, name="groups"):
 
 def scripts_of(given: Texts) -> pl.Series:
     """The script of most letters of each text; Bopomofo, kana and Han are apart, as in Unicode."""
-    from curate.kernels.tokens import main_scripts
+    from curate.kernels.term_words import main_scripts
     from curate.languages import scripts
 
     codes, names = scripts()
@@ -202,7 +202,7 @@ def bands(sizes: pl.Series) -> pl.Series:
 def mentions(read: Texts, lexicon: Compiled) -> pl.DataFrame:
     """What is found of a lexicon in texts (in NFC): `row`, `name`, `axis`, `descriptor`, `mention` or ambiguous."""
     from curate.kernels.terms import MENTION, find
-    from curate.kernels.tokens import tokens
+    from curate.kernels.term_words import tokens
 
     rows, rules, kinds = find(tokens(read, lexicon.vocabulary), lexicon.table)
     names = pl.Series("name", lexicon.names, pl.String)

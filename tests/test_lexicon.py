@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from curate.errors import UsageError
-from curate.kernels.tokens import tokens, vocabulary, words_of
+from curate.kernels.term_words import tokens, vocabulary, words_of
 from curate.kernels.utf8 import texts
 from curate.lexicon import COUNTRIES, IDENTITY, Rule, bundled, compiled, load, parse, variants
 

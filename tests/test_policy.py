@@ -215,7 +215,7 @@ def test_the_command_shows_the_clauses_and_ends_with_1(tmp_path: Path, capsys: p
     assert code == 1
     found = json.loads(printed)
     assert found["policy"][0]["result"] == "fail"
-    assert {(row["group"], row["flagged"]) for row in found["rows"]} == {("a", True), ("b", True)}
+    assert {(row["group"], row["flagged"]) for row in found["rows"]} == {("a", False), ("b", True)}
 
 
 def test_the_command_takes_another_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

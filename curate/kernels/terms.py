@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, kernel
-from curate.kernels.tokens import (
+from curate.kernels.term_words import (
     APOSTROPHE,
     BREAK,
     CAPITAL,
