@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.quality import break_size, first_code, last_start
+from curate.kernels.quality import break_size, last_start
 from curate.kernels.tokens import (
     BEGINS_LINE,
     IS_PUNCTUATION,
     IS_TERMINAL,
     UPPER,
-    Tokens,
     bits,
     frozen,
     slices,
@@ -41,7 +40,17 @@ COUNTED = (
 REFINEDWEB = ("words", "removed_words", "removed_lines")
 CART, MORE, SIGN_IN = "items in cart", "read more...", "sign-in"
 
-LINE_FEED, SPACE_BYTE, QUOTE, TICK, COMMA, DOT, OPEN, CLOSE, CURLY = 0x0A, 0x20, 0x22, 0x27, 0x2C, 0x2E, 0x5B, 0x5D, 0x7B
+LINE_FEED, SPACE_BYTE, QUOTE, TICK, COMMA, DOT, OPEN, CLOSE, CURLY = (
+    0x0A,
+    0x20,
+    0x22,
+    0x27,
+    0x2C,
+    0x2E,
+    0x5B,
+    0x5D,
+    0x7B,
+)
 NO_MARK, FOUR_MARKS, FIVE_MARKS = range(3)  # which marks a line must end in: none, `. ? ! "`, and `'` too
 
 
@@ -96,9 +105,7 @@ def c4(
     return joined(found), np.concatenate(counts) if counts else np.zeros((0, len(C4)), np.int64)
 
 
-def refinedweb(
-    given: Texts, judged: NDArray[np.bool_], max_upper: float, min_words: int
-) -> tuple[Segments, Counts]:
+def refinedweb(given: Texts, judged: NDArray[np.bool_], max_upper: float, min_words: int) -> tuple[Segments, Counts]:
     """RefinedWeb's line rules: the segments that stay and, by text, words, removed words and removed lines."""
     found, counts = [], []
     own = phrases(*COUNTED.split(), CART, MORE, SIGN_IN)
@@ -126,7 +133,9 @@ def edits(given: Texts, kept: Segments) -> Any:
     from curate.windows import per_document
 
     size = np.diff(given.offsets)
-    rows = np.concatenate([kept.rows, np.arange(len(size))])  # the gap before each segment, and the last one of each text
+    rows = np.concatenate(
+        [kept.rows, np.arange(len(size))]
+    )  # the gap before each segment, and the last one of each text
     order = np.argsort(rows, kind="stable")
     ends = np.concatenate([kept.starts, size])[order]
     same = np.append(False, np.diff(rows[order]) == 0)
@@ -328,9 +337,7 @@ def is_counter(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets) 
     if digits == 0:
         return False
     letter = data[at] | np.uint8(0x20) if at < end else np.uint8(0)
-    if letter == 0x6B or letter == 0x6D:  # k, m
-        at += 1
-    elif letter == 0x62 and not (at + 1 < end and data[at + 1] | np.uint8(0x20) == 0x6F):  # b, but not `bookmarks`
+    if letter == 0x6B or letter == 0x6D or (letter == 0x62 and not (at + 1 < end and data[at + 1] | np.uint8(0x20) == 0x6F)):  # k, m
         at += 1
     while at < end and data[at] == SPACE_BYTE:
         at += 1
@@ -412,7 +419,12 @@ def refinedweb_kernel(
                 while place < stop:
                     if matches(data, place, stop, wanted, wanted_offsets[cart], wanted_offsets[cart + 1]):
                         if place > begin:
-                            seg_rows[to], starts[to], ends[to], begins[to] = row, begin - base, place - base, to == before
+                            seg_rows[to], starts[to], ends[to], begins[to] = (
+                                row,
+                                begin - base,
+                                place - base,
+                                to == before,
+                            )
                             to += 1
                         begin = place + size
                         place = begin

@@ -16,7 +16,6 @@ from curate.kernels.tokens import (
     IS_WORD,
     TERMINAL,
     Numbers,
-    Tokens,
     bits,
     frozen,
     slices,

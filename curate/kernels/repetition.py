@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
 from curate.kernels.shingle import FACTOR, START, Hashes, fmix
-from curate.kernels.tokens import Numbers, Tokens, bits, slices, tokens
+from curate.kernels.tokens import Numbers, bits, slices, tokens
 from curate.kernels.utf8 import SPACE, Bytes, Offsets, Texts, decode
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,14 @@ def table_mask(count: Int) -> Int:
 
 @kernel
 def repeated_pieces(
-    data: Bytes, at: Int, end: Int, least: Int, all_copies: bool, keys: Hashes, stamps: Numbers, seen: Numbers,
+    data: Bytes,
+    at: Int,
+    end: Int,
+    least: Int,
+    all_copies: bool,
+    keys: Hashes,
+    stamps: Numbers,
+    seen: Numbers,
     stamp: Int,
 ) -> tuple[Int, Int, Int, Int]:
     """Split bytes at runs of at least `least` line feeds (0: at each one); pieces, repeated ones, their characters.

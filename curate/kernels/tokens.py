@@ -2,10 +2,10 @@
 
 A text is cut at white space (`str.isspace`) into chunks. In scripts written without spaces between words each letter or
 digit, with the marks on it, is a token. From both ends of any other chunk marks are split off (brackets, quotation
-marks, commas, full stops after a small letter, a digit or two capitals, `'s`, units after a number), `n't`, `'ll` and the
-like are tokens of their own, an address is one token, and what is left is cut around hyphens between letters, around
-`: < > = /` before a letter, commas between letters, and where a sentence seems to end inside (`lower.Upper`). `plain`
-tokens are the chunks themselves. docs/quality.md says how far this agrees with spaCy.
+marks, commas, full stops after a small letter, a digit or two capitals, `'s`, units after a number), `n't`, `'ll` and
+the like are tokens of their own, an address is one token, and what is left is cut around hyphens between letters,
+around `: < > = /` before a letter, commas between letters, and where a sentence seems to end inside (`lower.Upper`).
+`plain` tokens are the chunks themselves. docs/quality.md says how far this agrees with spaCy.
 """
 
 from __future__ import annotations
@@ -358,8 +358,10 @@ def inner_label(code: Int) -> bool:
 def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> bool:
     """Whether a chunk is a web or mail address: `[scheme://][user@]host.name[:port][/path]`."""
     scheme = lo
-    while scheme < hi and codes[scheme] >= 0 and (
-        bits[codes[scheme]] & WORD or codes[scheme] == PLUS or codes[scheme] == HYPHEN or codes[scheme] == DOT
+    while (
+        scheme < hi
+        and codes[scheme] >= 0
+        and (bits[codes[scheme]] & WORD or codes[scheme] == PLUS or codes[scheme] == HYPHEN or codes[scheme] == DOT)
     ):
         scheme += 1
     start = lo
