@@ -139,7 +139,9 @@ class RefinedwebLines(TextRules, name="refinedweb_lines"):
         kept, counts = lines.refinedweb(given, is_judged(judged_as), self.max_upper_share, self.min_line_words)
         words = pl.col("words")
         scores = _counts(counts, lines.REFINEDWEB).with_columns(
-            removed_share=pl.when(words > 0).then(pl.col("removed_words") / words).otherwise(0.0)
+            removed_share=pl.when(words > 0)
+            .then((pl.col("removed_words") / words).clip(upper_bound=1.0))
+            .otherwise(0.0)
         )
         return with_language(scores, judged_as).with_columns(lines.edits(given, kept).alias("edits"))
 

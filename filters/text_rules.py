@@ -49,8 +49,8 @@ class TextRules(Filter):
         default=None,
         description=(
             "column with the language of each document, for example language.label. Without it, and without "
-            "`language`, the documents are labelled here as `language` does by default, `und` counting as the likeliest "
-            "language"
+            "`language`, the documents are labelled here as the `language` step does by default, `und` counting as the "
+            "likeliest language"
         ),
     )
     language: str | None = Field(

@@ -18,6 +18,7 @@ from curate.kernels.tokens import (
     IS_PUNCTUATION,
     IS_TERMINAL,
     UPPER,
+    Flag,
     bits,
     frozen,
     slices,
@@ -33,10 +34,7 @@ C4 = ("lines", "long_word", "end_mark", "few_words", "javascript", "policy", "lo
 PHRASES = ("lorem ipsum", "javascript")
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 CITATIONS = ("[edit]", "[citation needed]")
-COUNTED = (
-    "likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers like share "
-    "comment retweet repost quote bookmark upvote downvote download view follower"
-)
+COUNTED = "likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers"
 REFINEDWEB = ("words", "removed_words", "removed_lines")
 CART, MORE, SIGN_IN = "items in cart", "read more...", "sign-in"
 
@@ -95,13 +93,13 @@ def c4(
     """
     found, counts = [], []
     own = (phrases(*PHRASES, *POLICIES), phrases(*CITATIONS))
-    numbers = (max_word_chars, min_words, end_marks, citations, javascript, policy)
+    numbers: Any = (max_word_chars, min_words, end_marks, citations, javascript, policy)
     for start, stop, part in slices(given):
-        *segments, of_part = c4_kernel(
+        seen = c4_kernel(
             part.data, part.offsets, bits(), judged[start:stop], suspect[start:stop], *own[0], *own[1], *numbers
         )
-        found.append(Segments(segments[0] + start, *segments[1:]))
-        counts.append(of_part)
+        found.append(Segments(seen[0] + start, *seen[1:4]))
+        counts.append(seen[4])
     return joined(found), np.concatenate(counts) if counts else np.zeros((0, len(C4)), np.int64)
 
 
@@ -110,11 +108,9 @@ def refinedweb(given: Texts, judged: NDArray[np.bool_], max_upper: float, min_wo
     found, counts = [], []
     own = phrases(*COUNTED.split(), CART, MORE, SIGN_IN)
     for start, stop, part in slices(given):
-        *segments, of_part = refinedweb_kernel(
-            part.data, part.offsets, bits(), judged[start:stop], *own, max_upper, min_words
-        )
-        found.append(Segments(segments[0] + start, *segments[1:]))
-        counts.append(of_part)
+        seen = refinedweb_kernel(part.data, part.offsets, bits(), judged[start:stop], *own, max_upper, min_words)
+        found.append(Segments(seen[0] + start, *seen[1:4]))
+        counts.append(seen[4])
     return joined(found), np.concatenate(counts) if counts else np.zeros((0, len(REFINEDWEB)), np.int64)
 
 
@@ -166,7 +162,7 @@ def sentences(given: Texts) -> Counts:
 
 
 @kernel
-def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int) -> bool:
+def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int) -> Flag:
     """Whether a phrase stands at byte `at`, in ASCII letters of either case."""
     if at + last - first > end:
         return False
@@ -180,7 +176,7 @@ def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int
 
 
 @kernel
-def phrase_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, first: Int, last: Int) -> bool:
+def phrase_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, first: Int, last: Int) -> Flag:
     """Whether any phrase from number `first` up to `last` stands in a run of bytes."""
     for place in range(at, end):
         for number in range(first, last):
@@ -303,7 +299,7 @@ def c4_kernel(
             if end_marks != NO_MARK:
                 first, final = starts[to - 1] + base, ends[to - 1] + base
                 byte = data[final - 1] if final > first else np.uint8(0)
-                known = byte == DOT or byte == 0x3F or byte == 0x21 or byte == QUOTE
+                known = byte in (DOT, 0x3F, 0x21, QUOTE)
                 known |= byte == TICK and end_marks == FIVE_MARKS
                 dots = byte == DOT and final - first >= 3 and data[final - 2] == DOT and data[final - 3] == DOT
                 if not known or dots:
@@ -328,16 +324,17 @@ def c4_kernel(
 
 
 @kernel
-def is_counter(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets) -> bool:
+def is_counter(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets) -> Flag:
     """Whether a line is a number, with separators and K, M or B, and one word that is counted (`1,234 likes`)."""
-    digits = 0
+    digits: Int = 0
     while at < end and (0x30 <= data[at] <= 0x39 or data[at] == COMMA or data[at] == DOT):
         digits += 0x30 <= data[at] <= 0x39
         at += 1
     if digits == 0:
         return False
     letter = data[at] | np.uint8(0x20) if at < end else np.uint8(0)
-    if letter == 0x6B or letter == 0x6D or (letter == 0x62 and not (at + 1 < end and data[at + 1] | np.uint8(0x20) == 0x6F)):  # k, m
+    bookmarks = letter == 0x62 and at + 1 < end and data[at + 1] | np.uint8(0x20) == 0x6F
+    if letter in (0x6B, 0x6D, 0x62) and not bookmarks:  # k, m, b
         at += 1
     while at < end and data[at] == SPACE_BYTE:
         at += 1
@@ -410,10 +407,12 @@ def refinedweb_kernel(
                     begin = first + wanted_offsets[cart + 3] - wanted_offsets[cart + 2]
                     counts[row, 1] += 1
                 size = wanted_offsets[cart + 2] - wanted_offsets[cart + 1]
-                if matches(data, last - size, last, wanted, wanted_offsets[cart + 1], wanted_offsets[cart + 2]):
-                    if last - size >= begin:
-                        stop = last - size
-                        counts[row, 1] += 2
+                more = last - size
+                if more >= begin and matches(
+                    data, more, last, wanted, wanted_offsets[cart + 1], wanted_offsets[cart + 2]
+                ):
+                    stop = more
+                    counts[row, 1] += 2
                 place = begin
                 size = wanted_offsets[cart + 1] - wanted_offsets[cart]
                 while place < stop:

@@ -15,6 +15,7 @@ from curate.kernels.tokens import (
     HAS_LETTER,
     IS_WORD,
     TERMINAL,
+    Flag,
     Numbers,
     bits,
     frozen,
@@ -83,7 +84,7 @@ def quality(given: Texts, lists: StopWords, list_of: Numbers, way: Way = "finewe
 
 
 def lines(given: Texts, max_short: int = 30) -> Floats:
-    """What FineWeb's rules measure of each text, in the order of `LINES`; `max_short` are the characters of a short line."""
+    """What FineWeb's rules measure of each text, in the order of `LINES`; a line of `max_short` characters is short."""
     found = []
     for _, _, part in slices(given):
         of_part = tokens(part)
@@ -109,7 +110,7 @@ def break_size(data: Bytes, at: Int, end: Int) -> Int:
 
 
 @inlined
-def has_ink(data: Bytes, at: Int, end: Int, bits: Bits) -> bool:
+def has_ink(data: Bytes, at: Int, end: Int, bits: Bits) -> Flag:
     """Whether a line has a character that is no white space."""
     while at < end:
         code, at = decode(data, at, end)
@@ -143,7 +144,7 @@ def last_start(data: Bytes, at: Int, end: Int, bits: Bits) -> Int:
 
 
 @inlined
-def ends_in_dots(data: Bytes, at: Int, end: Int, bits: Bits, three: bool) -> bool:
+def ends_in_dots(data: Bytes, at: Int, end: Int, bits: Bits, three: bool) -> Flag:
     """Whether a line ends in an ellipsis, as one character or, if asked, as three full stops."""
     start = last_start(data, at, end, bits)
     if start < at:
@@ -253,7 +254,7 @@ def line_marks(data: Bytes, at: Int, end: Int, bits: Bits, way: Int) -> tuple[In
                 trailing += at - 3 >= start and data[at - 3] == 0xE2 and data[at - 2] == 0x80 and data[at - 1] == 0xA6
             else:
                 first = first_code(data, start, at, bits)
-                bullets += first == BULLET or first == HYPHEN
+                bullets += first in (BULLET, HYPHEN)
                 trailing += ends_in_dots(data, start, at, bits, True)
         at += size
         start = at

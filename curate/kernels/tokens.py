@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from curate.kernels.utf8 import (
 Bits = NDArray[np.uint16]
 Codes = NDArray[np.int32]
 Numbers = NDArray[np.int32]
+Flag: TypeAlias = Any  # a truth value inside a kernel
 
 # A code point's class in the lower byte (`utf8`, and three bits of our own), its kind in the upper one.
 OF_CLASSES = WORD | SPACE | UNSPACED | LETTER | MARK
@@ -130,25 +131,25 @@ def slices(given: Texts, size: int = SLICE_BYTES) -> Iterator[tuple[int, int, Te
 
 
 @inlined
-def is_digit(code: Int) -> bool:
+def is_digit(code: Int) -> Flag:
     """Whether a code point is an ASCII digit."""
     return 0x30 <= code <= 0x39
 
 
 @inlined
-def is_small(bits: Int) -> bool:
+def is_small(bits: Int) -> Flag:
     """Whether a letter may be a small one: letters without case are both."""
     return (bits & LETTER) != 0 and (bits & UPPER) == 0
 
 
 @inlined
-def is_capital(bits: Int) -> bool:
+def is_capital(bits: Int) -> Flag:
     """Whether a letter may be a capital."""
     return (bits & LETTER) != 0 and (bits & LOWER) == 0
 
 
 @inlined
-def is_quote(code: Int) -> bool:
+def is_quote(code: Int) -> Flag:
     """Whether a code point is a quotation mark."""
     return (
         code == 0x22
@@ -163,13 +164,13 @@ def is_quote(code: Int) -> bool:
 
 
 @inlined
-def is_hyphen(code: Int) -> bool:
+def is_hyphen(code: Int) -> Flag:
     """Whether a code point joins words: hyphen, dashes, tilde."""
     return code == HYPHEN or code == 0x2013 or code == 0x2014 or code == 0x7E
 
 
 @kernel
-def has_packed(words: Hashes, value: Int) -> bool:
+def has_packed(words: Hashes, value: Int) -> Flag:
     """Whether a packed word is in a sorted list."""
     low, high = 0, len(words)
     while low < high:
@@ -202,7 +203,7 @@ def contraction(codes: Codes, lo: Int, hi: Int) -> Int:
         return -1
     last, before = codes[hi - 1], codes[hi - 2]
     start: Int = -1
-    if before == APOSTROPHE or before == CURLY:
+    if before in (APOSTROPHE, CURLY):
         if last == 0x74 and codes[hi - 3] == 0x6E:  # n't
             start = hi - 3
         elif last == 0x64 or last == 0x6D:  # 'd, 'm
@@ -221,7 +222,7 @@ def contraction(codes: Codes, lo: Int, hi: Int) -> Int:
 
 
 @kernel
-def is_special(codes: Codes, lo: Int, hi: Int, bits: Bits, short: Hashes) -> bool:
+def is_special(codes: Codes, lo: Int, hi: Int, bits: Bits, short: Hashes) -> Flag:
     """Whether a chunk is a known whole: a letter or an abbreviation with its full stop, a contraction."""
     if codes[hi - 1] == DOT:
         if hi - lo == 2:
@@ -258,17 +259,17 @@ def last_mark(codes: Codes, lo: Int, hi: Int, some: Int, bits: Bits, units: Hash
             size += 1
         if size > 1 or before < 0:
             return size if size > 1 else 0
-        if is_digit(before) or is_small(before_bits) or before == PERCENT or before == PLUS or before == HYPHEN:
+        if is_digit(before) or is_small(before_bits) or before in (PERCENT, PLUS, HYPHEN):
             return 1
         if before == 0xB2 or before_bits & LAST:
             return 1
         capitals = hi - 2 > lo and codes[hi - 3] >= 0 and is_capital(before_bits) and is_capital(bits[codes[hi - 3]])
         return 1 if capitals else 0
-    if (code == 0x73 or code == 0x53) and (before == APOSTROPHE or before == CURLY):  # 's
+    if (code == 0x73 or code == 0x53) and before in (APOSTROPHE, CURLY):  # 's
         return 2
     if bits[code] & LAST:
         return 1
-    if is_digit(before) and (code == PLUS or code == PERCENT or code == 0x24 or code == 0xA3 or code == 0x20AC):
+    if is_digit(before) and code in (PLUS, PERCENT, 0x24, 0xA3, 0x20AC):
         return 1
     if not some & DIGIT:
         return 0
@@ -297,9 +298,8 @@ def inner_mark(codes: Codes, at: Int, lo: Int, hi: Int, bits: Bits) -> Int:
         return 0
     before, after = codes[at - 1], codes[at + 1]
     before_bits, after_bits = bits[before], bits[after]
-    if is_digit(before) and (is_digit(after) or after == HYPHEN):
-        if code == PLUS or code == HYPHEN or code == 0x2A or code == 0x5E:  # * ^
-            return 1
+    if code in (PLUS, HYPHEN, 0x2A, 0x5E) and is_digit(before) and (is_digit(after) or after == HYPHEN):  # * ^
+        return 1
     if code == DOT:
         ends = is_small(before_bits) or is_quote(before)
         return 1 if ends and (is_capital(after_bits) or is_quote(after)) else 0
@@ -318,8 +318,8 @@ def inner_mark(codes: Codes, at: Int, lo: Int, hi: Int, bits: Bits) -> Int:
 
 
 @kernel
-def is_host(codes: Codes, lo: Int, hi: Int, bits: Bits) -> bool:
-    """Whether a chunk is a host name of at least two labels, the last of small ASCII letters, with or without a rest."""
+def is_host(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
+    """Whether a chunk is a host name of at least two labels, the last of small ASCII letters, and perhaps a rest."""
     at = lo
     label = lo
     labels = 0
@@ -330,7 +330,7 @@ def is_host(codes: Codes, lo: Int, hi: Int, bits: Bits) -> bool:
                 return False
             labels += 1
             label = at + 1
-        elif not (inner_label(code) or code == HYPHEN or code == UNDERSCORE):
+        elif not (inner_label(code) or code in (HYPHEN, UNDERSCORE)):
             break
         at += 1
     if labels == 0 or not 2 <= at - label <= 63:
@@ -349,13 +349,13 @@ def is_host(codes: Codes, lo: Int, hi: Int, bits: Bits) -> bool:
 
 
 @inlined
-def inner_label(code: Int) -> bool:
+def inner_label(code: Int) -> Flag:
     """Whether a code point may begin a label of a host name."""
     return is_digit(code) or 0x41 <= code <= 0x5A or 0x61 <= code <= 0x7A or WIDE <= code <= 0xFFFF
 
 
 @inlined
-def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> bool:
+def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
     """Whether a chunk is a web or mail address: `[scheme://][user@]host.name[:port][/path]`."""
     scheme = lo
     while (
