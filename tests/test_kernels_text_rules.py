@@ -19,8 +19,10 @@ settings.load_profile("compiled")
 STOPS = ["the", "be", "to", "of", "and"]
 WORDS = """
 the and Word NASA a I x dog cat don n't 'll 's ’ve isn’t ' ’ " “ Mr. e.g. U.S. a. . .. ... … ! ? , : ; - -- — ~ / = < >
-* + ^ % $ € # @ & _ ( ) [ ] { } | \\ • · → ☃ 👍🏽 ° 1 3.14 10 km GB 5% http:// www. example .com .Com user@ :80 /path?q=1#x
-漢 字 カー か\u3099 ก กี่ 한국 हिन्दी । 。 、 ！ é e\u0301 \u0301 ß Ж ж \x00 \ufeff [1] [] [edit] [12 JavaScript Sign-in 3bookmarks
+* + ^ % $ € # @ & _ ( ) [ ] { } | \\ • · → ☃ 👍🏽 ° 1 3.14 10 km GB 5% http:// www. example
+.com .Com user@ :80 /path?q=1#x
+漢 字 カー か\u3099 ก กี่ 한국 हिन्दी । 。 、 ！ é e\u0301 \u0301 ß Ж ж \x00 \ufeff [1] [] [edit]
+[12 JavaScript Sign-in 3bookmarks
 """
 SPACES = [
     " ",

@@ -460,9 +460,9 @@ def kept_kernel(
     out_offsets = np.zeros(rows + 1, np.int64)
     to, place = 0, 0
     for row in range(rows):
-        first = to
+        first = place
         while place < len(seg_rows) and seg_rows[place] == row:
-            if begins[place] and to > first:
+            if begins[place] and place > first:
                 out[to] = LINE_FEED
                 to += 1
             base = offsets[row]
