@@ -141,7 +141,7 @@ def test_a_page_of_which_too_much_went_is_dropped() -> None:
     filter = RefinedwebLines(language="en")
     scores = filter.score(documents(f"{SENTENCES}\nMENU HOME"))
 
-    assert scores.select("words", "removed_words", "removed_lines").row(0) == (19, 2, 1)
+    assert scores.select("words", "removed_words", "removed_lines").row(0) == (20, 2, 1)
     assert broken(filter, f"{SENTENCES}\nMENU HOME") == ["max_removed_share"]
     assert broken(filter, SENTENCES * 4 + "\n3 likes") == []
 

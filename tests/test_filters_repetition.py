@@ -14,7 +14,10 @@ from curate.filter import Limit
 from curate.filters import GopherRepetition
 from curate.testing import check_filter
 
-PROSE = "The harbour was quiet that morning, and nobody had yet opened the shutters of the small shop by the water."
+PROSE = (
+    "The harbour was quiet that morning, and nobody had yet opened the shutters of the small shop by the water. "
+    "Somewhere behind it a dog barked twice; then even the gulls were still."
+)
 
 
 def documents(*texts: str) -> pl.DataFrame:
