@@ -46,6 +46,52 @@ UNSPACED_BLOCKS = (
     (0x20000, 0x3FFFF),  # Han
 )
 
+# The bits of `kinds`; curate/kernels/tokens.py has the same names.
+PUNCTUATION, TERMINAL, SYMBOL, UPPER, LOWER, FIRST, LAST, ICON = 1, 2, 4, 8, 16, 32, 64, 128
+
+# What ends a sentence: Sentence_Terminal in PropList.txt of Unicode 14.0.
+TERMINAL_RANGES = """
+21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736 17D4-17D5 1803 1809
+1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 2024 203C-203D 2047-2049 2CF9-2CFB 2E2E 2E3C
+2E53-2E54 3002 A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB FE12 FE15-FE16 FE52
+FE56-FE57 FF01 FF0E FF1F FF61 10A56-10A57 10F55-10F59 10F86-10F89 11047-11048 110BE-110C1 11141-11143 111C5-111C6 111CD
+111DE-111DF 11238-11239 1123B-1123C 112A9 1144B-1144C 115C2-115C3 115C9-115D7 11641-11642 1173C-1173E 11944 11946
+11A42-11A43 11A9B-11A9C 11C41-11C42 11EF7-11EF8 16A6E-16A6F 16AF5 16B37-16B38 16B44 16E98 1BC9F 1DA88
+"""
+# What makes no word in FineWeb's count of words, beside ASCII punctuation, control characters and ends of sentences.
+NO_WORD = "«´»៖៙៚–—’“”„…∶━►、〈〉《》「」【】％（），１：；～"
+# What is split off the first and the last letter of a chunk between white space; the rules are in kernels/tokens.py.
+QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
+SPLIT = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪—–" + QUOTES
+SPLIT_FIRST = SPLIT + "§%="
+
+
+def terminals() -> set[int]:
+    """The code points that end a sentence."""
+    found: set[int] = set()
+    for part in TERMINAL_RANGES.split():
+        first, _, last = part.partition("-")
+        found |= set(range(int(first, 16), int(last or first, 16) + 1))
+    return found
+
+
+def kind(char: str, terminal: bool) -> int:
+    """The bits of `kinds` of one character."""
+    category = unicodedata.category(char)
+    ascii_mark = char < "\x80" and not char.isalnum() and not char.isspace()
+    icon = category == "So"
+    bits = {
+        PUNCTUATION: category.startswith("P"),
+        TERMINAL: terminal,
+        SYMBOL: ascii_mark or category == "Cc" or terminal or char in NO_WORD,
+        UPPER: category in ("Lu", "Lt"),
+        LOWER: category == "Ll",
+        FIRST: char in SPLIT_FIRST or icon or category == "Sc" or (terminal and char != "."),
+        LAST: char in SPLIT or icon or (terminal and char != "."),
+        ICON: icon,
+    }
+    return sum(bit for bit, is_set in bits.items() if is_set)
+
 
 def second_parts() -> set[str]:
     """The characters that NFC may join to the one before: the quick check's "maybe"."""
@@ -60,12 +106,13 @@ def second_parts() -> set[str]:
 
 
 def make() -> dict[str, np.ndarray]:
-    """The tables by code point: class bits, canonical combining class, what to add to fold and to lower the case."""
+    """The tables by code point: class bits, kinds, canonical combining class, what to add to fold and to lower."""
     classes = np.zeros(CODE_POINTS, np.uint8)
     combining = np.zeros(CODE_POINTS, np.uint8)
     folds = np.zeros(CODE_POINTS, np.int32)
     lowers = np.zeros(CODE_POINTS, np.int32)
-    maybe = second_parts()
+    kinds = np.zeros(CODE_POINTS, np.uint8)
+    maybe, ends = second_parts(), terminals()
     for code in range(CODE_POINTS):
         if 0xD800 <= code <= 0xDFFF:  # surrogates never occur in UTF-8
             continue
@@ -73,6 +120,7 @@ def make() -> dict[str, np.ndarray]:
         for table, other in ((folds, char.casefold()), (lowers, char.lower())):
             table[code] = ord(other) - code if len(other) == 1 else 0
         combining[code] = unicodedata.combining(char)
+        kinds[code] = kind(char, code in ends)
         bits = 0
         if char.isalnum() or char == "_":
             bits |= WORD
@@ -89,7 +137,13 @@ def make() -> dict[str, np.ndarray]:
         if combining[code]:
             bits |= COMBINING
         classes[code] = bits
-    return {"classes": classes, "combining": cut(combining), "folds": cut(folds), "lowers": cut(lowers)}
+    return {
+        "classes": classes,
+        "kinds": cut(kinds),
+        "combining": cut(combining),
+        "folds": cut(folds),
+        "lowers": cut(lowers),
+    }
 
 
 def cut(table: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ class Tables(NamedTuple):
     combining: Bytes  # canonical combining class
     folds: NDArray[np.int32]  # what to add to a code point to fold its case
     lowers: NDArray[np.int32]  # the same to lower it
+    kinds: Bytes  # punctuation, ends of sentences and case: the bits are in `tokens`
 
 
 @cache
