@@ -9,6 +9,7 @@ from curate.filters.exact import ExactDuplicates
 from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
+from curate.filters.pii import RedactPii
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
@@ -20,6 +21,7 @@ __all__ = [
     "Language",
     "Length",
     "NearDuplicates",
+    "RedactPii",
     "Toxicity",
     "Where",
 ]

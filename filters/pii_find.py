@@ -1,4 +1,4 @@
-"""What counts as personal data: candidates of the kernel judged by exact rules, overlaps resolved.
+"""Which candidates are personal data: the kernel's candidates judged by exact rules, overlaps resolved.
 
 Where kinds overlap, the first of KINDS wins; within a kind the one that starts first.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
@@ -75,8 +76,8 @@ def find(texts: pl.Series, kinds: Collection[Kind], *, skip_reserved: Collection
         by_candidate.setdefault(one.candidate, []).append(one.read)
     found: list[Found] = []
     for row, candidate, start, stop in places.tolist():
+        begin = int(offsets[row])
         for read in by_candidate.get(candidate, ()):
-            begin = int(offsets[row])
             place = Place(data, begin, int(offsets[row + 1]), start, stop)
             for kind, first, last in read(place):
                 if kind in kinds and not (kind in skip_reserved and reserved(kind, bytes(data[first:last]).decode())):
@@ -88,18 +89,15 @@ def find(texts: pl.Series, kinds: Collection[Kind], *, skip_reserved: Collection
 
 def without_overlaps(found: list[Found]) -> list[Found]:
     """Of those that overlap only the one whose kind comes first in KINDS, then the one that starts first."""
-    taken: dict[int, list[Found]] = {}
+    taken: dict[int, list[tuple[int, int]]] = {}  # by text: start and end of what stays, sorted
+    stays: list[Found] = []
     for one in sorted(found, key=lambda one: (KINDS.index(one.kind), one.row, one.start, -one.end)):
         own = taken.setdefault(one.row, [])
-        # A text has few of them, nearly always; where it has many, only its last ones are looked at first.
-        if not any(one.start < other.end and other.start < one.end for other in _near(own, one)):
-            own.append(one)
-    return sorted(one for own in taken.values() for one in own)
-
-
-def _near(own: list[Found], one: Found) -> list[Found]:
-    """The pieces of a text that may overlap one, where there are so many that it matters."""
-    return own
+        place = bisect_left(own, (one.start, one.end))
+        if (place == 0 or own[place - 1][1] <= one.start) and (place == len(own) or one.end <= own[place][0]):
+            own.insert(place, (one.start, one.end))
+            stays.append(one)
+    return sorted(stays)
 
 
 def reserved(kind: str, value: str) -> bool:
@@ -117,7 +115,10 @@ def reserved(kind: str, value: str) -> bool:
 # Letters of scripts that are written with spaces: in the others a name may touch the words before it.
 LETTERS = r"A-Za-z0-9À-ÖØ-öø-ɏͰ-ϿЀ-ӿ"
 LOCAL = re.compile(rf"[{LETTERS}_+%&'-]+(?:\.[{LETTERS}_+%&'-]+)*\Z")
-HOST = re.compile(rf"(?:[{LETTERS}](?:[{LETTERS}-]{{0,61}}[{LETTERS}])?\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[^\W\d_]{{2,24}})")
+HOST = re.compile(
+    rf"(?:[{LETTERS}](?:[{LETTERS}-]{{0,61}}[{LETTERS}])?\.){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|[Ͱ-ϿЀ-ӿ]{{2,24}})"
+)
+JOINED = re.compile(rf"[{LETTERS}_@/$%{{}}]")
 RESERVED_HOST = re.compile(r"(?i)[@.]example\.(?:com|net|org|edu)$|\.(?:example|invalid|test|localhost|localdomain)$")
 # What stands where a top-level domain would, in `image@2x.png` or `package@next.js`.
 FILE_ENDINGS = frozenset(
@@ -145,7 +146,7 @@ def read_email(place: Place) -> Iterator[Span]:
     domain = host.group()
     stop = place.stop + len(domain.encode())
     following = place.after(4, stop)
-    if not re.search(rf"[{LETTERS}]", name) or name.startswith("%") or re.search(r"[\w@/$%{}]\Z", ahead[-1:] or " "):
+    if not re.search(rf"[{LETTERS}]", name) or name.startswith("%") or JOINED.search(ahead[-1:]):
         return
     if domain.rpartition(".")[2].lower() in FILE_ENDINGS or re.match(r":[\w~./]|@|\(|-\w|_", following):
         return
@@ -174,12 +175,12 @@ NOT_GLOBAL_6 = [
     )
 ]  # fmt: skip
 OF_ADDRESS = re.compile(
-    r"(?i)\b(?:ips?|ipv[46]|inet6?|addr(?:ess(?:es)?)?|hosts?|servers?|dns|nameservers?|ping|gateway|remote|client|from"
+    r"(?i)\b(?:ips?|ipv[46]|inet6?|addr(?:ess(?:es)?)?|hosts?|servers?|dns|nameservers?|ping|gateway|remote|client"
     r"|connect(?:ed|ion)?|peer|subnet|router|nslookup|dig|whois|traceroute|ssh)\b|://$|[\[(@]$"
 )
 OF_VERSION = re.compile(
     r"(?i)(?:\b(?:v|ver(?:sions?)?|versión|version|versão|versione|версия|rel(?:eases?)?|rev(?:ision)?|builds?|firmware"
-    r"|drivers?|sdk|updates?|upgrad\w+|assembly|kernel|sections?|chapters?|clauses?|figures?|tables?|oid|copyright)\b"
+    r"|drivers?|sdk|updates?|upgrad\w+|assembly|kernel|patch\w*|bump\w*|deps|v8|downgrad\w*|sections?|chapters?|clauses?|figures?|tables?|oid|copyright)\b"
     r"|版本|バージョン|버전|§|\w*version\w*|(?<![a-z0-9])v$|[\w.]-$|_$)"
 )
 SMALL = 31  # four numbers up to this are a version unless something says that they are an address

@@ -60,7 +60,7 @@ def is_card(value: str, before: str, after: str) -> bool:
     digits = re.sub(r"\D", "", value)
     if not any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in ISSUERS):
         return False
-    if not luhn(digits) or len(set(digits)) < 3:
+    if not luhn(digits) or len(set(digits)) < 2:
         return False
     if OF_CARD.search(before):
         return True
@@ -113,7 +113,9 @@ def read_iban(place: Place) -> Iterator[Span]:
     whole = value[: at + 1]
     following = value[at + 1 :] or place.after(1)
     compact = whole.replace(" ", "").upper()
-    if re.match(r"[A-Za-z0-9]", following) or (" " in whole and not re.fullmatch(r"\w{4}( ?\w{4})*( ?\w{1,4})?", whole)):
+    if re.match(r"[A-Za-z0-9]", following) or (
+        " " in whole and not re.fullmatch(r"\w{4}( ?\w{4})*( ?\w{1,4})?", whole)
+    ):
         return
     if mod97(compact):
         yield "iban", place.start, place.start + at + 1
@@ -128,9 +130,7 @@ def mod97(iban: str) -> bool:
 
 EXTENSION = r"(?:\s?(?:x|ext\.?|extension)\s?\d{1,6}(?!\d))?"
 STRONG = re.compile(
-    r"(?<!\d)\+\(?\d[\d ().\-/]{6,24}\d"
-    + EXTENSION
-    + r"|(?<![\d.\-/])(?:"
+    r"(?<!\d)\+\(?\d[\d ().\-/]{6,24}\d" + EXTENSION + r"|(?<![\d.\-/])(?:"
     r"(?:\+?1[ .-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}([.-]))[2-9]\d{2}(?(1)\1|[ .-])\d{4}"  # North America
     r"|0[1-9](?:([ .-])\d\d)(?:\2\d\d){3}"  # France
     r"|\(0\d{1,4}\) ?\d{3,4}[ -]?\d{3,4}"  # a trunk 0 in brackets
@@ -145,14 +145,21 @@ OF_PHONE = re.compile(
     r"|тел(?:ефон\w*)?\b|моб\w*|звон\w*|τηλ\w*|电话|電話|手机|手機|联系|致电|전화|휴대폰|هاتف|تلفن|טלפון|โทร|फ़ोन|फोन)"
 )
 LABEL_BEFORE = re.compile(r"(?i)\b(?:desk|office|home|work|main|direct|voice|fax|cell|mobile|[tfmcpw])\s?[.:)]\s*\Z")
-LABEL_AFTER = re.compile(r"(?i)^[ \t]?[-–(,]?[ \t]?\(?(?:office|fax|mobile|cell|home|work|phone|tel|direct|voice|toll.?free)\b")
+LABEL_AFTER = re.compile(
+    r"(?i)[ \t]?[-–(,]?[ \t]?\(?(?:office|fax|mobile|cell|home|work|phone|tel|direct|voice|toll.?free)\b"
+)
 NO_PHONE = re.compile(
     r"\d{4}[-/. ](?:0?[1-9]|1[0-2])[-/. ]\d{1,2}(?:\D.*)?|\d{1,2}([-/.])\d{1,2}\1(?:19|20)\d\d(?:\D.*)?"  # dates
     r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{0,6}|(?:19|20)\d\d\s?[-/]\s?(?:19|20)\d\d"
-    r"|1\d{9}|1\d{12}|\d{3}-\d{2}-\d{4}"  # times of Unix, numbers of US social security
+    r"|1\d{9}|1\d{12}|\d{5}-\d{4}|\d{3}-\d{2}-\d{4}"  # times of Unix, US postcodes and social security
     r"|\d{1,3}(?:\.\d+)+(?: \d{1,3}\.\d+)+|97[89][- ]?\d(?:[- ]?\d){9}"  # coordinates, ISBN
     r"|(\d)\D?(?:\2\D?){6,}|0\d{0,2}(?:\.\d+)"
 )
+EXTENDED = re.compile(r"(?i)\s?(?:x|ext).*")
+BROKEN_BEFORE = re.compile(r"[A-Za-z0-9_.]\Z|\d,\Z")
+BROKEN_AFTER = re.compile(r"[A-Za-z_%€$£@=]|[,:]\d")
+ANOTHER_BEFORE = re.compile(r"\d[ .\-/]?\Z")
+THREE_DIGITS = re.compile(r"\d{3}")
 CONTEXT_BYTES = 80
 MOST_DIGITS = 15  # ITU-T E.164
 
@@ -178,25 +185,26 @@ def read_phones(place: Place, value: str) -> Iterator[Span]:
 
 def is_phone(text: str, before: str, after: str, strong: bool) -> bool:
     """Whether a number is a telephone number, by its form and by the words before and after it."""
-    digits = re.sub(r"\D", "", re.split(r"(?i)x|ext", text)[0])
-    if not 7 <= len(digits) <= 15 or NO_PHONE.fullmatch(text):
+    digits = sum(character.isdigit() for character in EXTENDED.sub("", text))
+    if not 7 <= digits <= MOST_DIGITS or NO_PHONE.fullmatch(text):
         return False
-    if re.search(r"[A-Za-z0-9_.]\Z|\d,\Z", before):
+    if BROKEN_BEFORE.search(before[-2:]) or BROKEN_AFTER.match(after):
         return False
-    if re.match(r"[A-Za-z_%€$£@=]|[,:]\d", after):
-        return False
-    near = before[-40:]
-    context = max((match.end() for match in OF_PHONE.finditer(near)), default=-1)
-    if context >= 0 and re.search(r"\d{3}", near[context:]):
-        context = -1  # that word belongs to another number
-    if "\n" in near[max(context, 0) :].strip(" \t:").strip("\n") and context >= 0:
-        context = -1
-    if LABEL_BEFORE.search(near) or LABEL_AFTER.search(after):
+    if LABEL_AFTER.match(after) or LABEL_BEFORE.search(before[-12:]):
         return True
     other = OF_OTHER.search(before[-30:])
-    if context >= 0 and (other is None or before[-30:][other.start() :].strip(" .:#").lower() in ("number", "no", "nr", "num")):
-        return True
-    return strong and other is None and not re.search(r"\d[ .\-/]?\Z", before)
+    if has_context(before[-40:]):
+        return other is None or other.group().strip(" .:#").lower() in ("number", "no", "nr", "num")
+    return strong and other is None and not ANOTHER_BEFORE.search(before[-2:])
+
+
+def has_context(before: str) -> bool:
+    """Whether a word before a number, with no other number and no line between, says that it is for telephoning."""
+    end = max((match.end() for match in OF_PHONE.finditer(before)), default=-1)
+    if end < 0:
+        return False
+    between = before[end:]
+    return "\n" not in between.strip(" \t:").strip("\n") and not THREE_DIGITS.search(between)
 
 
 def possible(text: str) -> str:

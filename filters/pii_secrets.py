@@ -30,7 +30,9 @@ TOKENS = re.compile(
     r")(?![\w-])"
 )
 WEB_TOKEN = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]+)?")  # RFC 7519
-AFTER_PREFIX = re.compile(r"(?:\bSG\.(?:[\w-]{22}\.)?|\bya29\.|\bhooks\.slack\.com/services/T\w{6,12}/B\w{6,12}/|\b\d{8,10}:(?=AA))$")
+AFTER_PREFIX = re.compile(
+    r"(?:\bSG\.(?:[\w-]{22}\.)?|\bya29\.|\bhooks\.slack\.com/services/T\w{6,12}/B\w{6,12}/|\b\d{8,10}:(?=AA))$"
+)
 PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:(?!-----)[\s\S]){0,16384}(?:-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----)?"

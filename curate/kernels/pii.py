@@ -86,7 +86,7 @@ def candidates_kernel(data: Bytes, offsets: Offsets, classes: Bytes) -> Candidat
             if classes[byte] & DIGIT:
                 if at >= seen:
                     start, seen = token_around(data, at, begin, end, classes)
-                    if seen - start >= SHORTEST_TOKEN and has_letter(data, start, seen, classes):
+                    if seen - start >= SHORTEST_TOKEN and mixed(data, start, seen, classes):
                         put(out, made, row, TOKEN, start, seen)
                         made += 1
                     stop = iban_end(data, at, begin, end, classes)
@@ -152,11 +152,11 @@ def token_around(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> 
 
 
 @inlined
-def has_letter(data: Bytes, start: Int, stop: Int, classes: Bytes) -> bool:
-    """Whether there is an ASCII letter among some bytes."""
+def mixed(data: Bytes, start: Int, stop: Int, classes: Bytes) -> bool:
+    """Whether there is a letter among some bytes that is no hexadecimal digit: digests and UUIDs have none."""
     found = False
     for place in range(start, stop):
-        found |= classes[data[place]] & LETTER != 0
+        found |= classes[data[place]] & (LETTER | HEX) == LETTER
     return found
 
 
@@ -186,7 +186,11 @@ def iban_end(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> Int:
 def value_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
     """Where a value that is assigned here ends, -1 when it is short or has no letters or digits side by side."""
     quotes: Int = 0
-    while at < end and quotes < 3 and (data[at] == 0x20 or data[at] == 0x22 or data[at] == 0x27 or 0x3D <= data[at] <= 0x3E):
+    while (
+        at < end
+        and quotes < 3
+        and (data[at] == 0x20 or data[at] == 0x22 or data[at] == 0x27 or 0x3D <= data[at] <= 0x3E)
+    ):
         at += 1
         quotes += 1
     if at < end and data[at] == 0x2F:  # an address or a path
