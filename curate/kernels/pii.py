@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, kernel
+from curate.kernels import Int, kernel
 from curate.kernels.utf8 import Bytes, Offsets, Texts
 
 Candidates = NDArray[np.int64]  # one row each: text, kind, start and end in bytes of the buffer
@@ -61,6 +61,7 @@ def byte_classes() -> Bytes:
     mark("+/.=", VALUE)
     mark(" -.()/", GAP)
     classes[0x80:] = TEXT
+    classes.flags.writeable = False  # as the buffers: kernels are compiled once, for one type of array
     return classes
 
 
@@ -119,13 +120,13 @@ def candidates_kernel(data: Bytes, offsets: Offsets, classes: Bytes) -> Candidat
     return out[:made].copy()
 
 
-@inlined
+@kernel
 def put(out: Candidates, place: Int, row: Int, kind: Int, start: Int, stop: Int) -> None:
     """Write one candidate."""
     out[place, 0], out[place, 1], out[place, 2], out[place, 3] = row, kind, start, stop
 
 
-@inlined
+@kernel
 def ahead(data: Bytes, at: Int, end: Int) -> bool:
     """Whether a name with a dot in it may follow this @."""
     place = at + 1
@@ -137,7 +138,7 @@ def ahead(data: Bytes, at: Int, end: Int) -> bool:
     return False
 
 
-@inlined
+@kernel
 def token_around(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[Int, Int]:
     """Where the run of token characters around a byte starts and ends."""
     start = at
@@ -151,7 +152,7 @@ def token_around(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> 
     return start, stop
 
 
-@inlined
+@kernel
 def mixed(data: Bytes, start: Int, stop: Int, classes: Bytes) -> bool:
     """Whether there is a letter among some bytes that is no hexadecimal digit: digests and UUIDs have none."""
     found = False
@@ -160,7 +161,7 @@ def mixed(data: Bytes, start: Int, stop: Int, classes: Bytes) -> bool:
     return found
 
 
-@inlined
+@kernel
 def iban_end(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> Int:
     """Where an IBAN ends whose check digits start here, or the same place when none can."""
     if at - 2 < begin or at + 2 >= end or not classes[data[at + 1]] & DIGIT:
@@ -182,7 +183,7 @@ def iban_end(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> Int:
     return last if count >= IBAN_CHARS[0] else at
 
 
-@inlined
+@kernel
 def value_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
     """Where a value that is assigned here ends, -1 when it is short or has no letters or digits side by side."""
     quotes: Int = 0
@@ -206,7 +207,7 @@ def value_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
     return at
 
 
-@inlined
+@kernel
 def ipv6_around(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[Int, Int]:
     """The run of hexadecimal digits and colons around this colon, empty where it is no IPv6 address."""
     start = at
@@ -233,7 +234,7 @@ def ipv6_around(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> t
     return at, at
 
 
-@inlined
+@kernel
 def number(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[Int, Int, Int]:
     """The run of digits and gaps that starts at this digit: its start, its end, and IPV4, NUMBER or -1."""
     start = at
@@ -283,7 +284,7 @@ def number(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[
     return start, place, np.int64(NUMBER)
 
 
-@inlined
+@kernel
 def ipv4_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
     """Where four numbers up to 255 with dots between them end, or the same place when they do not start here."""
     place = at
