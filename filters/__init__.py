@@ -10,6 +10,7 @@ from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
 from curate.filters.pii import RedactPii
+from curate.filters.repeated_lines import RepeatedLines
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
 
@@ -22,6 +23,7 @@ __all__ = [
     "Length",
     "NearDuplicates",
     "RedactPii",
+    "RepeatedLines",
     "Toxicity",
     "Where",
 ]
