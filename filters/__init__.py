@@ -5,6 +5,7 @@ from __future__ import annotations
 from curate.filters.balance import Balance
 from curate.filters.blocklist import Blocklist
 from curate.filters.classifier import Classifier
+from curate.filters.decontaminate import Decontaminate
 from curate.filters.exact import ExactDuplicates
 from curate.filters.language import Language
 from curate.filters.length import Length
@@ -18,6 +19,7 @@ __all__ = [
     "Balance",
     "Blocklist",
     "Classifier",
+    "Decontaminate",
     "ExactDuplicates",
     "Language",
     "Length",
