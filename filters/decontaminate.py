@@ -62,7 +62,10 @@ class Decontaminate(Filter, name="decontaminate"):
         default=1, ge=1, description="least number of an item's n-grams that a document must have; a short item is one"
     )
     min_share: float = Field(
-        default=0.0, ge=0, le=1, description="least share of an item's n-grams that a document must have"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="least share of an item's n-grams that a document must have; 0 as GPT-3, where one is enough",
     )
     action: Literal["drop", "cut", "tag"] = Field(
         default="drop",

@@ -25,6 +25,7 @@ from curate.kernels.shingle import (
 )
 from curate.kernels.utf8 import MALFORMED, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables
 
+THREE, SEVEN = np.uint64(3), np.uint64(7)
 BITS_PER_HASH = 32  # of the table that is looked at first: one other n-gram in 32 passes it
 
 Matches = NDArray[np.int64]  # one row each: text, first word, number of words, place of the n-gram or short item
@@ -107,11 +108,8 @@ def words_kernel(
 
 
 @kernel
-def find_first(hashes: Hashes, passes: Bytes, shift: Int, value: Int) -> Int:
+def find_first(hashes: Hashes, value: Int) -> Int:
     """The first place of a hash among sorted ones, -1 when it is not there."""
-    bit = value >> shift
-    if not passes[bit >> np.uint64(3)] >> np.uint8(bit & np.uint64(7)) & 1:
-        return np.int64(-1)
     low, high = np.int64(0), np.int64(len(hashes))
     while low < high:
         middle = (low + high) >> 1
@@ -120,6 +118,15 @@ def find_first(hashes: Hashes, passes: Bytes, shift: Int, value: Int) -> Int:
         else:
             high = middle
     return low if low < len(hashes) and hashes[low] == value else np.int64(-1)
+
+
+@kernel
+def whole_hash(units: Hashes, start: Int, size: Int) -> Int:
+    """The hash of some words in a row."""
+    value: Int = np.uint64(0)
+    for one in range(start, start + size):
+        value = value * GRAM_FACTOR + units[one]
+    return fmix(value)
 
 
 @kernel
@@ -153,37 +160,38 @@ def overlaps_kernel(
         if count < min(ngram, first):
             continue
         gram_hashes(units, count, ngram, grams)  # and mixes the units
+        for place in range(count - ngram + 1):
+            bit = grams[place] >> shift
+            if not passes[bit >> THREE] >> np.uint8(bit & SEVEN) & 1:
+                continue
+            found = find_first(hashes, grams[place])
+            if found >= 0:
+                if made == len(out):
+                    out = longer(out)
+                out[made, 0], out[made, 1], out[made, 2], out[made, 3] = row, place, ngram, found
+                made += 1
+        if len(keys) == 0:
+            continue
         value: Int = np.uint64(0)
         for place in range(count):
-            if place + ngram <= count and len(hashes):
-                found = find_first(hashes, passes, shift, grams[place])
-                if found >= 0:
-                    if made == len(out):
-                        out = longer(out)
-                    out[made, 0], out[made, 1], out[made, 2], out[made, 3] = row, place, ngram, found
-                    made += 1
-            if len(keys) == 0:
-                continue
             value = value * GRAM_FACTOR + units[place]
             if place >= first:
                 value = value - units[place - first] * last
-            start = place - first + 1
-            if start < 0:
+            elif place < first - 1:
                 continue
             key = fmix(value)
-            found = find_first(keys, keys_pass, keys_shift, key)
+            bit = key >> keys_shift
+            if not keys_pass[bit >> THREE] >> np.uint8(bit & SEVEN) & 1:
+                continue
+            start = place - first + 1
+            found = find_first(keys, key)
             while 0 <= found < len(keys) and keys[found] == key:
                 size = sizes[found]
-                if start + size <= count:
-                    whole: Int = np.uint64(0)
-                    for one in range(start, start + size):
-                        whole = whole * GRAM_FACTOR + units[one]
-                    if fmix(whole) == wholes[found]:
-                        if made == len(out):
-                            out = longer(out)
-                        out[made, 0], out[made, 1], out[made, 2] = row, start, size
-                        out[made, 3] = len(hashes) + found
-                        made += 1
+                if start + size <= count and whole_hash(units, start, size) == wholes[found]:
+                    if made == len(out):
+                        out = longer(out)
+                    out[made, 0], out[made, 1], out[made, 2], out[made, 3] = row, start, size, len(hashes) + found
+                    made += 1
                 found += 1
     return out[:made].copy()
 
