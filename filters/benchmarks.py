@@ -25,7 +25,7 @@ KINDS = (
 class Benchmarks(NamedTuple):
     """The index of all items, and what is known of them."""
 
-    index: Index
+    ngrams: Index
     owners: pl.DataFrame  # place (of an n-gram or short item in the index), item
     sizes: NDArray[np.int64]  # by item: how many different n-grams, short parts counted as one each
     names: pl.DataFrame  # by item: benchmark, item
@@ -70,11 +70,11 @@ def read_benchmarks(
     owned = pl.DataFrame({"place": np.searchsorted(hashes, grams.hashes[own]), "item": owner[by_part[own]]})
     short = np.flatnonzero((known.counts >= least) & ~long)
     short = short[np.argsort(known.firsts[short], kind="stable")]
-    index = make_index(ngram, hashes, least, known.firsts[short], known.counts[short], known.wholes[short])
+    known_ngrams = make_index(ngram, hashes, least, known.firsts[short], known.counts[short], known.wholes[short])
     whole = pl.DataFrame({"place": np.arange(len(short)) + len(hashes), "item": owner[short]})
     owners = pl.concat([owned, whole]).unique(maintain_order=True)
     sizes = np.bincount(owners["item"].to_numpy(), minlength=items.height)
-    return Benchmarks(index, owners, sizes, items.select("benchmark", "item"), int((sizes == 0).sum()), parts)
+    return Benchmarks(known_ngrams, owners, sizes, items.select("benchmark", "item"), int((sizes == 0).sum()), parts)
 
 
 def read_items(path: Path, columns: Sequence[str], labels: Sequence[str]) -> pl.DataFrame:

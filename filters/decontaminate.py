@@ -30,7 +30,8 @@ class Decontaminate(Filter, name="decontaminate"):
     """
 
     source: ClassVar[str] = (
-        "GPT-3, arXiv 2005.14165, appendix C (13-grams, 200 characters around, 10 pieces); Llama 2, arXiv 2307.09288, A.6"
+        "GPT-3, arXiv 2005.14165, appendix C: 13-grams, 200 characters around them, 10 pieces; "
+        "Llama 2, arXiv 2307.09288, appendix A.6: shares"
     )
     scores: ClassVar[dict[str, str]] = {
         "items": "number of benchmark items that the document has",
@@ -44,7 +45,8 @@ class Decontaminate(Filter, name="decontaminate"):
     benchmarks: tuple[Path, ...] = Field(
         min_length=1,
         description=(
-            "files with the items: JSON lines, Parquet, CSV, or text with one item a line; relative to the pipeline file"
+            "files with the items: JSON lines, Parquet, CSV, or text with one item a line; relative to the "
+            "pipeline file"
         ),
     )
     columns: tuple[str, ...] = Field(
@@ -106,7 +108,7 @@ class Decontaminate(Filter, name="decontaminate"):
         known = self._known()
         column = docs["text"].cast(pl.String)
         matches = pl.DataFrame(
-            overlaps(texts(column), known.index), schema=["row", "word", "words", "place"], orient="row"
+            overlaps(texts(column), known.ngrams), schema=["row", "word", "words", "place"], orient="row"
         )
         hits, counted = self._hits(known, matches)
         frame = self._columns(known, hits, counted, docs.height)
@@ -188,10 +190,10 @@ class Decontaminate(Filter, name="decontaminate"):
             rows, size, benchmark=names["benchmark"], item=names["item"],
             ngrams=hits["ngrams"].cast(pl.UInt32), share=hits["share"],
         )  # fmt: skip
-        every = np.concatenate([known.index.hashes, known.index.wholes])
+        every = np.concatenate([known.ngrams.hashes, known.ngrams.wholes])
         places = counted.select("row", "place").unique(maintain_order=True)
         found = pl.Series([f"{one:016x}" for one in every[places["place"].to_numpy()].tolist()], dtype=pl.String)
-        hashes = per_document(places["row"], size, ngram=found)
+        hashes = per_document(places["row"].to_numpy(), size, ngram=found)
         return pl.DataFrame(
             {
                 "items": np.bincount(rows, minlength=size).astype(np.uint32),
@@ -223,8 +225,8 @@ class Decontaminate(Filter, name="decontaminate"):
         rows = np.array([row for row, _, _ in starts], np.int64)
         put = pl.Series([self.put] * len(rows), dtype=pl.String)
         made = per_document(
-            rows, size, start=np.array([at for *_, at in starts], np.int64), end=np.array([at for *_, at in ends], np.int64),
-            put=put,
+            rows, size, start=np.array([at for *_, at in starts], np.int64),
+            end=np.array([at for *_, at in ends], np.int64), put=put,
         )  # fmt: skip
         return pl.DataFrame(
             {

@@ -35,7 +35,7 @@ class RedactPii(Filter, name="redact_pii"):
     """
 
     source: ClassVar[str] = (
-        "e-mail and global IPv4 addresses as in FineWeb (arXiv 2406.17557); drop above 5 as in Dolma (arXiv 2402.00159); "
+        "e-mail and global IPv4 addresses: FineWeb, arXiv 2406.17557; drop above 5: Dolma, arXiv 2402.00159; "
         "Luhn: ISO/IEC 7812-1; IBAN: ISO 13616; reserved ranges: RFC 2606, 3849, 5737, 6890"
     )
     scores: ClassVar[dict[str, str]] = {
@@ -147,11 +147,12 @@ class RedactPii(Filter, name="redact_pii"):
             for kind in KINDS
         ]
         columns.append(_counted(spans["row"], size).alias("total"))
-        columns.append(per_document(spans["row"], size, **spans.drop("row").to_dict()).alias("spans"))
+        columns.append(per_document(spans["row"].to_numpy(), size, **spans.drop("row").to_dict()).alias("spans"))
         if all(getattr(self, kind) == "tag" for kind in self.kinds):
             return pl.DataFrame(columns)
         edits = spans.with_columns(put=pl.Series(self._put(texts, found), dtype=pl.String)).drop_nulls("put")
-        columns.append(per_document(edits["row"], size, **edits.drop("row", "kind").to_dict()).alias("edits"))
+        put = edits.select("start", "end", "put").to_dict()
+        columns.append(per_document(edits["row"].to_numpy(), size, **put).alias("edits"))
         return pl.DataFrame(columns)
 
     def _put(self, texts: pl.Series, found: list[Found]) -> list[str | None]:

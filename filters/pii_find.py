@@ -69,7 +69,7 @@ def find(texts: pl.Series, kinds: Collection[Kind], *, skip_reserved: Collection
 
     given = buffers(texts)
     places = candidates(given)
-    data, offsets = memoryview(given.data), given.offsets
+    data, offsets = given.data.data, given.offsets
     wanted = [judge for judge in JUDGES if any(kind in kinds for kind in judge.kinds)]
     by_candidate: dict[int, list[Judge]] = {}
     for one in wanted:
@@ -121,11 +121,12 @@ HOST = re.compile(
 JOINED = re.compile(rf"[{LETTERS}_@/$%{{}}]")
 RESERVED_HOST = re.compile(r"(?i)[@.]example\.(?:com|net|org|edu)$|\.(?:example|invalid|test|localhost|localdomain)$")
 # What stands where a top-level domain would, in `image@2x.png` or `package@next.js`.
-FILE_ENDINGS = frozenset(
-    "png jpg jpeg gif svg webp ico bmp pdf css scss less js mjs cjs ts tsx jsx json map html htm xml txt md yml yaml "
-    "toml lock php rb exe dll jar tgz gz zip tar whl deb rpm mp3 mp4 wav ttf woff woff tmp log cfg conf ini "
-    "service socket timer mount device".split()
-)
+FILE_ENDINGS = frozenset((
+    "png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "bmp", "pdf", "css", "scss", "less", "js", "mjs", "cjs", "ts",
+    "tsx", "jsx", "json", "map", "html", "htm", "xml", "txt", "md", "yml", "yaml", "toml", "lock", "php", "rb",
+    "exe", "dll", "jar", "tgz", "gz", "zip", "tar", "whl", "deb", "rpm", "mp3", "mp4", "wav", "ttf", "woff", "tmp",
+    "log", "cfg", "conf", "ini", "service", "socket", "timer", "mount", "device",
+))  # fmt: skip
 
 
 def read_email(place: Place) -> Iterator[Span]:

@@ -26,8 +26,8 @@ def read_numbers(place: Place) -> Iterator[Span]:
 # --- payment cards ----------------------------------------------------------------------------------------------------
 
 CARD = re.compile(
-    r"(?<![\d.])(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5}|\d{4}([ -])\d{4}\3\d{5})"
-    r"(?!\d|\.\d)"
+    r"(?<![\d.])(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?"
+    r"|\d{4}([ -])\d{6}\2\d{4,5}|\d{4}([ -])\d{4}\3\d{5})(?!\d|\.\d)"
 )
 # Issuer prefixes and lengths, ISO/IEC 7812 as the networks publish them.
 ISSUERS = (
@@ -103,13 +103,10 @@ def read_iban(place: Place) -> Iterator[Span]:
     wanted = IBAN_LENGTHS.get(value[:2].upper())
     if wanted is None:
         return
-    size = 0
-    for at, character in enumerate(value):
-        size += character != " "
-        if size == wanted:
-            break
-    else:
+    places = [at for at, character in enumerate(value) if character != " "]
+    if len(places) < wanted:
         return
+    at = places[wanted - 1]
     whole = value[: at + 1]
     following = value[at + 1 :] or place.after(1)
     compact = whole.replace(" ", "").upper()
@@ -139,9 +136,11 @@ STRONG = re.compile(
 )
 ANY = re.compile(r"\(?\+?\d[\d ().\-/]{5,22}\d" + EXTENSION + r"(?!\d|[.\-:/]\d)")
 OF_PHONE = re.compile(
-    r"(?i)(?:\b(?:tele)?(?:phones?|fon\w*|fono|fone|foon|foni|fax)\b|\b(?:tel|tele?fax|ph|tlf|tél(?:éphone)?|téls?|call(?:ed|ing)?(?: \w+)?"
-    r"(?: (?:at|on))?|dial(?:l?ed|ling)?|mobil\w*|móvil|celular|cell(?:ulare?)?|handy|gsm|puh|faks|fax|hotline|helpline|whats ?app|sms|viber"
-    r"|signal|telegram|ring|contact|reach|answer\w*|messages? to|text(?:ed|ing)?(?: \w+)?(?: at)?|toll.?free|voice ?mail|pager|beeper)\b"
+    r"(?i)(?:\b(?:tele)?(?:phones?|fon\w*|fono|fone|foon|foni|fax)\b"
+    r"|\b(?:tel|tele?fax|ph|tlf|tél(?:éphone)?|téls?|call(?:ed|ing)?(?: \w+)?(?: (?:at|on))?|dial(?:l?ed|ling)?"
+    r"|mobil\w*|móvil|celular|cell(?:ulare?)?|handy|gsm|puh|faks|hotline|helpline|whats ?app|sms|viber|telegram"
+    r"|contact|reach|answer\w*|messages? to|(?:text|ring)(?:ed|ing)? (?:me|us|him|her|them|at)|toll.?free"
+    r"|voice ?mail|pager|beeper)\b"
     r"|тел(?:ефон\w*)?\b|моб\w*|звон\w*|τηλ\w*|电话|電話|手机|手機|联系|致电|전화|휴대폰|هاتف|تلفن|טלפון|โทร|फ़ोन|फोन)"
 )
 LABEL_BEFORE = re.compile(r"(?i)\b(?:desk|office|home|work|main|direct|voice|fax|cell|mobile|[tfmcpw])\s?[.:)]\s*\Z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -162,13 +162,12 @@ def redacted(text: str) -> str:
     return edit_text(text, edits)
 
 
-def _lists(name: str, values: NDArray[np.generic], offsets: NDArray[np.int64]) -> pl.Series:
+def _lists(name: str, values: Any, offsets: NDArray[np.int64]) -> pl.Series:
     """A list of values per document, from where each document's begin."""
     import pyarrow as pa
 
-    arrays: tuple[pa.Array, pa.Array] = pa.array(offsets), pa.array(values)
-    made = pl.Series(name, pl.from_arrow(pa.LargeListArray.from_arrays(*arrays)))
-    return made.alias(name)
+    arrays: tuple[Any, Any] = pa.array(offsets), pa.array(values)
+    return pl.Series(name, pl.from_arrow(pa.LargeListArray.from_arrays(*arrays)))
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------
@@ -193,7 +192,8 @@ def spread(folder: Path, parts: int, task: int, sketches: Iterator[pl.DataFrame]
 def part_numbers(lines: Numbers, parts: int) -> NDArray[np.int64]:
     """The part of each hash: equal ranges of hashes, so that the parts in their order are sorted."""
     width = np.uint64(-(-(1 << 64) // parts)) if parts > 1 else np.uint64(2**64 - 1)
-    return np.minimum(lines // width, np.uint64(parts - 1)).astype(np.int64)
+    found: NDArray[np.int64] = np.minimum(lines // width, np.uint64(parts - 1)).astype(np.int64)
+    return found
 
 
 def count_lines(folder: Path, most: int, part: tuple[int, list[Path]]) -> Path:
@@ -268,8 +268,8 @@ def look_up(frame: pl.DataFrame, known: NDArray[np.void], hashes: Numbers, keep_
     if keep_first:
         repeated &= known["first"][at] != numbers_of(frame)[rows]
     at = at[repeated]
-    numbers = (flat[name].to_numpy().astype(np.int64)[repeated] for name in ("start", "end", "chars"))
-    return Removed(rows[repeated], *numbers, lines[repeated], known["documents"][at].astype(np.int64))
+    starts, ends, chars = (flat[name].to_numpy().astype(np.int64)[repeated] for name in ("start", "end", "chars"))
+    return Removed(rows[repeated], starts, ends, chars, lines[repeated], known["documents"][at].astype(np.int64))
 
 
 def decide_frame(frame: pl.DataFrame, found: Removed, shown: dict[int, str]) -> pl.DataFrame:

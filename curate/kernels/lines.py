@@ -73,8 +73,8 @@ def lines_kernel(data: Bytes, offsets: Offsets, codes: Codes, classes: Bytes, pa
     """The lines of all texts."""
     texts = len(offsets) - 1
     room: Int = 0
-    for at in range(offsets[0], offsets[texts]):
-        room += data[at] == 0x0A
+    for place in range(offsets[0], offsets[texts]):
+        room += data[place] == 0x0A
     room += texts
     hashes = np.empty(room, np.uint64)
     starts, ends, chars = np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32)
@@ -83,19 +83,21 @@ def lines_kernel(data: Bytes, offsets: Offsets, codes: Codes, classes: Bytes, pa
     made: Int = 0
     for text in range(texts):
         begin, end = np.int64(offsets[text]), np.int64(offsets[text + 1])
-        at = begin
+        at: Int = begin
         count: Int = 0  # characters so far
-        start, start_count = begin, count  # of this line or paragraph
-        row, row_count = begin, count  # of this line
+        start: Int = begin  # of this line or paragraph
+        start_count: Int = 0
+        row: Int = begin  # of this line
+        row_count: Int = 0
         value: Int = START
         kept: Int = 0  # normalised characters of it
         gap = False  # a blank before the next one
         empty = True  # nothing but blanks in this line
         closing = False  # an empty line ends the paragraph
         while True:
-            over = at >= end
+            over = bool(at >= end)
             code: Int = BLANK
-            here = at
+            here: Int = at
             if not over:
                 byte = data[at]
                 if byte < 0x80:
@@ -127,7 +129,7 @@ def lines_kernel(data: Bytes, offsets: Offsets, codes: Codes, classes: Bytes, pa
             count += 1
             closing = closing and not close
             if code == BLANK:
-                gap = kept > 0
+                gap = bool(kept > 0)
                 if data[here] == 0x0A:
                     row, row_count = at, count
                     if not paragraphs:

@@ -197,7 +197,7 @@ def value_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
     if at < end and data[at] == 0x2F:  # an address or a path
         return np.int64(-1)
     start = at
-    bits = np.uint8(0)
+    bits: Int = np.uint8(0)
     last = min(end, at + LONGEST_TOKEN)
     while at < last and classes[data[at]] & VALUE:
         bits |= classes[data[at]]
