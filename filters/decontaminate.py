@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curate.errors import UsageError
@@ -208,26 +209,18 @@ class Decontaminate(Filter, name="decontaminate"):
         from curate.windows import per_document
 
         size = len(column)
-        edits: list[tuple[int, int, int]] = []
+        edits: list[tuple[int, int, int]] = []  # row, start, end in bytes
         left: dict[int, int] = {}
         for (row,), matches in counted.partition_by("row", as_dict=True, maintain_order=True).items():
             text = column[int(row)]
-            runs = cuts(
-                text, matches["word"].to_list(), matches["words"].to_list(), self.margin_chars, self.min_piece_chars
-            )
+            sizes = matches["words"].to_list()
+            runs = cuts(text, matches["word"].to_list(), sizes, self.margin_chars, self.min_piece_chars)
             left[int(row)] = len(text) - sum(end - start for start, end in runs)
-            at = bytes_at = 0
-            for place in (place for run in runs for place in run):
-                bytes_at += len(text[at:place].encode())
-                at = place
-                edits.append((int(row), place, bytes_at))
-        starts, ends = edits[0::2], edits[1::2]
-        rows = np.array([row for row, _, _ in starts], np.int64)
+            places = byte_places(text)
+            edits += [(int(row), int(places[start]), int(places[end])) for start, end in runs]
+        rows, starts, ends = np.array(edits, np.int64).reshape(-1, 3).T
         put = pl.Series([self.put] * len(rows), dtype=pl.String)
-        made = per_document(
-            rows, size, start=np.array([at for *_, at in starts], np.int64),
-            end=np.array([at for *_, at in ends], np.int64), put=put,
-        )  # fmt: skip
+        made = per_document(rows, size, start=starts, end=ends, put=put)
         return pl.DataFrame(
             {
                 "cuts": np.bincount(rows, minlength=size).astype(np.uint32),
@@ -266,11 +259,12 @@ def cuts(text: str, words: list[int], sizes: list[int], margin: int, least: int)
     from curate.kernels.overlap import word_spans
 
     starts, ends = word_spans(text.encode())
-    place = {at: number for number, at in enumerate(_byte_places(text))}
+    places = byte_places(text)
+    starts, ends = np.searchsorted(places, starts), np.searchsorted(places, ends)
     found: list[tuple[int, int]] = []
     for word, size in sorted(zip(words, sizes, strict=True)):
-        start = max(0, place[int(starts[word])] - margin)
-        end = min(len(text), place[int(ends[word + size - 1])] + margin)
+        start = max(0, int(starts[word]) - margin)
+        end = min(len(text), int(ends[word + size - 1]) + margin)
         start = 0 if start < least else start
         end = len(text) if len(text) - end < least else end
         if found and start - found[-1][1] < max(least, 1):
@@ -280,7 +274,7 @@ def cuts(text: str, words: list[int], sizes: list[int], margin: int, least: int)
     return found
 
 
-def _byte_places(text: str) -> list[int]:
+def byte_places(text: str) -> NDArray[np.int64]:
     """Where each character of a text starts in UTF-8, and where the text ends."""
-    sizes = np.array([len(character.encode()) for character in text], np.int64)
-    return np.append(0, np.cumsum(sizes)).tolist()
+    data = np.frombuffer(text.encode(), np.uint8)
+    return np.append(np.flatnonzero(data & 0xC0 != 0x80), len(data))

@@ -127,6 +127,11 @@ def test_a_run_removes_lines_and_drops_what_has_nothing_left(tmp_path: Path) -> 
     assert run.dropped.collect()["id"].to_list() == ["d1"]
 
 
+def test_nothing_is_removed_where_there_is_nothing() -> None:
+    assert decided().is_empty()
+    assert decided("", "\n\n")["edits"].to_list() == [None, None]
+
+
 @pytest.mark.parametrize(("chunks", "parts"), [(1, 1), (3, 4), (5, 2)])
 def test_chunks_and_parts_do_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int, parts: int

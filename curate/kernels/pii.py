@@ -25,7 +25,7 @@ TOKEN_PART = 4  # letters, digits, `_` and `-`
 HEX = 8
 GAP = 16  # may stand between the digits of a number: space - . ( ) /
 TRIGGER = 32  # a digit, `@`, `:` or `=`
-VALUE = 64  # may be part of a secret value: token parts and `+ / . =`
+VALUE = 64  # may be part of a secret value: token parts and `+ / .`; `=` only ends one
 TEXT = 128  # ASCII letters and digits, and every byte that is not ASCII
 
 LONGEST_GAP = 3  # characters between two digits of one number
@@ -58,7 +58,7 @@ def byte_classes() -> Bytes:
     mark(letters, LETTER)
     mark(digits + letters, TEXT)
     mark(digits + letters + "_-", TOKEN_PART | VALUE)
-    mark("+/.=", VALUE)
+    mark("+/.", VALUE)
     mark(" -.()/", GAP)
     classes[0x80:] = TEXT
     classes.flags.writeable = False  # as the buffers: kernels are compiled once, for one type of array
@@ -131,7 +131,7 @@ def ahead(data: Bytes, at: Int, end: Int) -> bool:
     """Whether a name with a dot in it may follow this @."""
     place = at + 1
     stop = min(end, at + 256)
-    while place < stop and data[place] > 0x2C:  # white space, quotes, brackets and commas end it
+    while place < stop and data[place] > 0x2C and data[place] != 0x40:  # white space, quotes, brackets, commas end it
         if data[place] == 0x2E:
             return bool(place > at + 1 and place + 1 < end and data[place + 1] > 0x2E)
         place += 1
@@ -204,6 +204,8 @@ def value_end(data: Bytes, at: Int, end: Int, classes: Bytes) -> Int:
         at += 1
     if at - start < SHORTEST_VALUE or not bits & LETTER or not bits & DIGIT:
         return np.int64(-1)
+    while at < end and data[at] == 0x3D:  # base64 is filled up with it
+        at += 1
     return at
 
 
@@ -240,11 +242,15 @@ def number(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[
     start = at
     while start > begin and at - start < 2 and (data[start - 1] == 0x2B or data[start - 1] == 0x28):
         start -= 1  # + or (
+    joined = start > begin and (classes[data[start - 1]] & (DIGIT | LETTER) or data[start - 1] == 0x5F)
+    if not joined and not (at > begin and 0x2D <= data[at - 1] <= 0x2E):  # - or .
+        stop = ipv4_end(data, at, end, classes)
+        if stop > at:
+            return at, stop, np.int64(IPV4)
     digits: Int = 0
     groups: Int = 0
     dots: Int = 0  # gaps that are one dot
     first, second, third = np.int64(0), np.int64(0), np.int64(0)  # digits in each group
-    longest: Int = 0
     place = at
     while True:
         group = place
@@ -253,7 +259,6 @@ def number(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[
         size = place - group
         digits += size
         groups += 1
-        longest = max(longest, size)
         if groups == 1:
             first = size
         elif groups == 2:
@@ -268,14 +273,7 @@ def number(data: Bytes, at: Int, begin: Int, end: Int, classes: Bytes) -> tuple[
         if gap == place + 1 and data[place] == 0x2E:
             dots += 1
         place = gap
-    joined = start > begin and (classes[data[start - 1]] & (DIGIT | LETTER) or data[start - 1] == 0x5F)
-    if joined:
-        return start, place, np.int64(-1)
-    if groups >= 4 and dots >= 3 and longest <= 19 and first <= 3:
-        stop = ipv4_end(data, at, end, classes)
-        if stop > at and not (at > begin and (data[at - 1] == 0x2E or data[at - 1] == 0x2D)):
-            return at, stop, np.int64(IPV4)
-    if digits < FEWEST_DIGITS or digits > MOST_DIGITS:
+    if joined or digits < FEWEST_DIGITS or digits > MOST_DIGITS:
         return start, place, np.int64(-1)
     if groups == 2 and dots == 1:  # a decimal number
         return start, place, np.int64(-1)
