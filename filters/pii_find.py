@@ -177,12 +177,12 @@ NOT_GLOBAL_6 = [
 ]  # fmt: skip
 OF_ADDRESS = re.compile(
     r"(?i)\b(?:ips?|ipv[46]|inet6?|addr(?:ess(?:es)?)?|hosts?|servers?|dns|nameservers?|ping|gateway|remote|client"
-    r"|connect(?:ed|ion)?|peer|subnet|router|nslookup|dig|whois|traceroute|ssh)\b|://$|[\[(@]$"
+    r"|connect(?:ed|ion)?|peer|subnet|router|nslookup|dig|whois|traceroute|ssh)\b|://$|[\[@]$"
 )
 OF_VERSION = re.compile(
     r"(?i)(?:\b(?:v|ver(?:sions?)?|versión|version|versão|versione|версия|rel(?:eases?)?|rev(?:ision)?|builds?|firmware"
     r"|drivers?|sdk|updates?|upgrad\w+|assembly|kernel|patch\w*|bump\w*|deps|v8|downgrad\w*|sections?|chapters?|clauses?|figures?|tables?|oid|copyright)\b"
-    r"|版本|バージョン|버전|§|\w*version\w*|(?<![a-z0-9])v$|[\w.]-$|_$)"
+    r"|版本|バージョン|버전|§|(?-i:OID)|\w*version\w*|(?<![a-z0-9])v$|[\w.]-$|_$)"
 )
 SMALL = 31  # four numbers up to this are a version unless something says that they are an address
 

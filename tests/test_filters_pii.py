@@ -175,6 +175,7 @@ def test_global_ip_addresses_are_found(text: str, value: str) -> None:
         "1.3.6.1.4.1.311 and 256.1.1.1 and 01.02.03.04",
         "std::vector, A::B::C, dead::beef, 12:34:56, 00:1b:44:11:3a:b7, 12:34:56:78:9a:bc:de:f0",
         "§ 86.121.97.248, section 41.173.96.26",
+        "szOID_USAGE = 2.5.29.37 (8.1.2.4 of the specification)",
     ],
 )
 def test_versions_and_addresses_that_are_not_global_are_left(text: str) -> None:
