@@ -250,8 +250,8 @@ class _Compiler:
     def result(self) -> Compiled:
         import numpy as np
 
-        from curate.kernels.terms import Terms
         from curate.kernels.term_words import vocabulary, words_of
+        from curate.kernels.terms import Terms
 
         asks, spans = [], []
         forms: list[tuple[list[int], list[int], int]] = []
@@ -290,8 +290,8 @@ class _Compiler:
         return self.numbers.setdefault(lower(word), len(self.numbers) + 1)
 
     def phrases(self, phrases: tuple[str, ...]) -> list[list[int]]:
-        from curate.kernels.terms import HYPHENATED
         from curate.kernels.term_words import words_of
+        from curate.kernels.terms import HYPHENATED
 
         return [[HYPHENATED] if one == "-" else [self.number(word) for word in words_of(one)] for one in phrases]
 
@@ -340,8 +340,8 @@ def _asks(rule: Rule) -> int:
 
 
 def _cases(words: list[str], exact: bool) -> list[int]:
-    from curate.kernels.terms import ANY_CASE, CAPITALISED, CAPITALS, SMALL
     from curate.kernels.term_words import lower
+    from curate.kernels.terms import ANY_CASE, CAPITALISED, CAPITALS, SMALL
 
     if not exact:
         return [ANY_CASE] * len(words)

@@ -6,12 +6,15 @@ from curate.filters.balance import Balance
 from curate.filters.blocklist import Blocklist
 from curate.filters.c4 import C4Quality, RefinedwebLines
 from curate.filters.classifier import Classifier
+from curate.filters.decontaminate import Decontaminate
 from curate.filters.exact import ExactDuplicates
 from curate.filters.groups import Groups
 from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
+from curate.filters.pii import RedactPii
 from curate.filters.quality import FinewebQuality, GopherQuality
+from curate.filters.repeated_lines import RepeatedLines
 from curate.filters.repetition import GopherRepetition
 from curate.filters.toxicity import Toxicity
 from curate.filters.where import Where
@@ -21,6 +24,7 @@ __all__ = [
     "Blocklist",
     "C4Quality",
     "Classifier",
+    "Decontaminate",
     "ExactDuplicates",
     "FinewebQuality",
     "GopherQuality",
@@ -29,7 +33,9 @@ __all__ = [
     "Language",
     "Length",
     "NearDuplicates",
+    "RedactPii",
     "RefinedwebLines",
+    "RepeatedLines",
     "Toxicity",
     "Where",
 ]

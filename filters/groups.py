@@ -201,8 +201,8 @@ def bands(sizes: pl.Series) -> pl.Series:
 
 def mentions(read: Texts, lexicon: Compiled) -> pl.DataFrame:
     """What is found of a lexicon in texts (in NFC): `row`, `name`, `axis`, `descriptor`, `mention` or ambiguous."""
-    from curate.kernels.terms import MENTION, find
     from curate.kernels.term_words import tokens
+    from curate.kernels.terms import MENTION, find
 
     rows, rules, kinds = find(tokens(read, lexicon.vocabulary), lexicon.table)
     names = pl.Series("name", lexicon.names, pl.String)
