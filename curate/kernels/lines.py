@@ -179,8 +179,11 @@ def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int
 def phrase_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, first: Int, last: Int) -> Flag:
     """Whether any phrase from number `first` up to `last` stands in a run of bytes."""
     for place in range(at, end):
+        letter = data[place] | np.uint8(0x20)
         for number in range(first, last):
-            if matches(data, place, end, wanted, offsets[number], offsets[number + 1]):
+            if letter == wanted[offsets[number]] and matches(
+                data, place, end, wanted, offsets[number], offsets[number + 1]
+            ):
                 return True
     return False
 
@@ -209,10 +212,14 @@ def count_words(data: Bytes, at: Int, end: Int, bits: Bits) -> tuple[Int, Int]:
     words, longest, size = 0, 0, 0
     while at < end:
         code, after = np.int64(data[at]), at + 1
-        if code >= 0x80:
-            code, after = decode(data, at, end)
+        if 0x20 < code < 0x80:  # most characters need no table
+            is_space: Flag = False
+        else:
+            if code >= 0x80:
+                code, after = decode(data, at, end)
+            is_space = code >= 0 and (bits[code] & SPACE) != 0
         at = after
-        if code >= 0 and bits[code] & SPACE:
+        if is_space:
             size = 0
             continue
         words += size == 0

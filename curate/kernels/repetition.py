@@ -125,6 +125,15 @@ def repeated_pieces(
         at += feeds
 
 
+@inlined
+def has_blank_line(data: Bytes, at: Int, end: Int) -> Int:
+    """How often a line feed follows another one."""
+    count = 0
+    for place in range(at + 1, end):
+        count += data[place] == LINE_FEED and data[place - 1] == LINE_FEED
+    return count
+
+
 @kernel
 def stripped(data: Bytes, at: Int, end: Int, bits: NDArray[np.uint16]) -> tuple[Int, Int]:
     """The bounds of a text without white space at its ends (`str.strip`)."""
@@ -190,9 +199,12 @@ def repetition_kernel(
         if way != DOLMA:
             stamp += 1
             first, last = stripped(data, at, end, bits)
-            paragraphs, copies, in_copies, _ = repeated_pieces(data, first, last, 2, False, keys, stamps, values, stamp)
-            out[row, PARAGRAPH_SHARE] = copies / paragraphs
-            out[row, PARAGRAPH_CHARS] = in_copies / whole
+            if has_blank_line(data, first, last):  # else it is one paragraph
+                paragraphs, copies, in_copies, _ = repeated_pieces(
+                    data, first, last, 2, False, keys, stamps, values, stamp
+                )
+                out[row, PARAGRAPH_SHARE] = copies / paragraphs
+                out[row, PARAGRAPH_CHARS] = in_copies / whole
 
         mask = table_mask(count)
         stamp += 1
