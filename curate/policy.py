@@ -22,6 +22,7 @@ from curate.errors import CurateError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.filter import Filter
     from curate.pipeline import Pipeline
     from curate.run import Run
 
@@ -142,6 +143,13 @@ class Measured:
         """The names of the steps with this filter."""
         return [step["name"] for step in self.run.manifest["steps"] if step["filter"] == label]
 
+    def steps(self, label: str) -> dict[str, Filter]:
+        """The steps with this filter, with their options."""
+        from curate.pipeline import Pipeline
+
+        pipeline = Pipeline.from_resolved(self.run.manifest["pipeline"], self.run.base)
+        return {step.name: step.filter for step in pipeline.steps if type(step.filter).label == label}
+
     @cached_property
     def words(self) -> int:
         """Words in the kept texts, about: bytes by the usual six per word where no step counted them."""
@@ -230,29 +238,32 @@ def _quarantine(clause: Clause, measured: Measured) -> Iterator[Figure]:
 
 
 def _personal(clause: Clause, measured: Measured) -> Iterator[Figure]:
-    """Personal data found in kept documents per million words, by kind."""
-    steps = measured.filters("redact_pii")
-    if not steps:
-        raise UsageError("no step looks for personal data", hint="add `redact_pii`")
+    """Personal data that was found and left in kept documents, by kind, per million words."""
     import polars as pl
 
-    schema = measured.run.ledger.collect_schema()
-    for step in steps:
-        columns = [name for name, kind in schema.items() if name.startswith(f"{step}.") and kind.is_integer()]
-        found = measured.run.ledger.filter("kept").select(pl.col(columns).cast(pl.Int64).sum()).collect()
-        for name in columns:
-            yield Figure(int(found[name][0] or 0) / measured.words * 1e6, f"{name} per million words")
+    steps = measured.steps("redact_pii")
+    if not steps:
+        raise UsageError("no step looks for personal data", hint="add `redact_pii`")
+    for name, filter in steps.items():
+        for kind in getattr(filter, "kinds", ()):
+            left = 0
+            if getattr(filter, kind) == "tag":
+                found = measured.run.ledger.filter("kept").select(pl.col(f"{name}.{kind}").cast(pl.Int64).sum())
+                left = int(found.collect().item() or 0)
+            yield Figure(left / measured.words * 1e6, f"{name}.{kind}, left per million words")
 
 
 def _leaked(clause: Clause, measured: Measured) -> Iterator[Figure]:
-    """Benchmark items that documents of the corpus hold."""
-    steps = measured.filters("decontaminate")
+    """Benchmark items that kept documents hold; what a step cuts out is not left."""
+    import polars as pl
+
+    steps = measured.steps("decontaminate")
     if not steps:
         raise UsageError("no step looks for benchmark items", hint="add `decontaminate`")
-    for step in steps:
-        for name, table in measured.tables[step].items():
-            if "item" in table.columns:
-                yield Figure(float(table.height), f"{step}: {name}")
+    for name, filter in steps.items():
+        hits = measured.run.ledger.filter("kept").select(pl.col(f"{name}.hits").explode().struct.unnest())
+        items = hits.drop_nulls("item").select(pl.struct("benchmark", "item").n_unique()).collect().item()
+        yield Figure(0.0 if getattr(filter, "action", "") == "cut" else float(items), name)
 
 
 def _drift(clause: Clause, measured: Measured) -> Iterator[Figure]:

@@ -13,7 +13,7 @@ import pytest
 import curate
 from curate import Pipeline, Run, UsageError
 from curate.cli import main
-from curate.filters import Balance, Where
+from curate.filters import Balance, Decontaminate, RedactPii, Where
 from curate.policy import Clause, Figure, Waiver, evaluate, measured_of, read_policy
 
 TODAY = datetime.date(2026, 6, 1)
@@ -134,6 +134,31 @@ def test_margin_error_is_of_balanced_groups(tmp_path: Path) -> None:
     run = pipe.run(str(tmp_path / "in.parquet"), tmp_path / "out")
 
     assert run.manifest["policy"][0]["result"] == "pass"
+
+
+@pytest.mark.parametrize(("action", "expected"), [("mask", "pass"), ("tag", "fail")])
+def test_personal_data_is_what_was_left(tmp_path: Path, action: str, expected: str) -> None:
+    text = "Write to some.body@mail-of-mine.net for the plan of the garden."
+    pl.DataFrame({"id": ["a"], "text": [text]}).write_parquet(tmp_path / "in.parquet")
+    pipe = Pipeline(steps=[RedactPii(email=action)], policy=[{"metric": "personal_data", "at_most": 1, **WHO}])
+
+    run = pipe.run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    assert run.manifest["policy"][0]["result"] == expected
+
+
+@pytest.mark.parametrize(("action", "expected"), [("drop", "pass"), ("cut", "pass"), ("tag", "fail")])
+def test_leaked_items_are_those_of_kept_documents(tmp_path: Path, action: str, expected: str) -> None:
+    item = "how many trees did the gardener plant behind the old school in the second week of spring"
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": item}) + "\n")
+    texts = [f"Before it. {item} And after it.", "A text about something else, with enough words to stay here."]
+    pl.DataFrame({"id": ["a", "b"], "text": texts}).write_parquet(tmp_path / "in.parquet")
+    step = Decontaminate(benchmarks=(tmp_path / "bench.jsonl",), columns=("question",), action=action)
+    pipe = Pipeline(steps=[step], policy=[{"metric": "leaked_items", "at_most": 0, **WHO}])
+
+    run = pipe.run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    assert run.manifest["policy"][0]["result"] == expected
 
 
 def test_drift_is_against_an_earlier_run(tmp_path: Path) -> None:
