@@ -327,7 +327,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text.assemble((f"{label}: ", style), clean(row["text"])))
     if data["promises"] and all(row["held"] for row in data["promises"]):
         console.print(Text.assemble(("held: ", "bold green"), f"all {plural(len(data['promises']), 'promise')}"))
-    for part in data["representation"]:
+    for part in data.get("representation", ()):
         _print_representation(part, console)
     _print_steps(data, console)
     _print_rules(data, console)

@@ -36,6 +36,7 @@ SIDES = (("kept", "kept"), ("dropped_here", "dropped by this step"), ("dropped_l
 
 def render(data: Mapping[str, Any]) -> str:
     """The page of a report's data (`Report.to_dict`)."""
+    data = {"representation": [], "policy": [], "audit": None} | dict(data)  # a report of an earlier version
     flags = [score for score in data["scores"] if score["kind"] == "flag"]
     return _template().render(
         report=data,

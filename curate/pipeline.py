@@ -180,7 +180,7 @@ class Pipeline(Settings, frozen=True, extra="forbid"):
             if step.name != label:
                 written["as"] = step.name
             steps.append(written if defaults or options or len(written) > 1 else label)
-        after = [name for name in plain if name in ("output", "max_quarantined", "audit", "limits", "plugins")]
+        after = [name for name in plain if name not in ("name", "input")]
         before = {name: value for name, value in plain.items() if name not in after}
         return before | {"steps": steps} | {name: plain[name] for name in after}
 

@@ -277,9 +277,9 @@ def _named_columns(filter: Filter, docs: pl.DataFrame, columns: pl.DataFrame) ->
             yield f"the score {name!r} has a dot in its name, which means another step's score"
     declared = set(type(filter).scores)
     named = {key for _, value in filter if isinstance(value, dict) for key in value}  # columns that options name
-    given = set(columns.columns) - {EDITS, *LEDGER_COLUMNS} - named
+    given = set(columns.columns) - {EDITS, *LEDGER_COLUMNS}
     if declared and declared != given:
-        for name in sorted(given - declared):
+        for name in sorted(given - declared - named):
             yield f"the score {name!r} is not documented in `scores`"
         for name in sorted(declared - given):
             yield f"`scores` documents {name!r}, which is not returned"

@@ -52,7 +52,9 @@ class RedactPii(Filter, name="redact_pii"):
     secret: Action = action("mask", "keys, tokens, passwords and private keys")
     name: Action = action("off", "names of persons; needs `name_model`")
     max_count: dict[Kind, int] = threshold(
-        {}, description="drop documents with more than so many of a kind, for example `{email: 20}`"
+        {},
+        examples=[{"email": 20}],
+        description="drop documents with more than so many of a kind, for example `{email: 20}`",
     )
     max_total: int | None = threshold(
         None, ge=0, description="drop documents with more than so many of all kinds together; Dolma's rule is 5"
@@ -118,7 +120,7 @@ class RedactPii(Filter, name="redact_pii"):
         return self._columns(texts, found)
 
     def drop_when(self) -> dict[str, Limit]:
-        """`many_` and a kind: more than `max_count` of it; `many_in_total`: more than `max_total` of all."""
+        """`many_in_total`: more than max_total of all kinds; and many_KIND for each kind of max_count."""
         rules = {f"many_{kind}": above(kind, most) for kind, most in self.max_count.items()}
         return rules if self.max_total is None else rules | {"many_in_total": above("total", self.max_total)}
 

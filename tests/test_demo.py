@@ -66,7 +66,23 @@ def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
     again = run_demo(tmp_path, documents=100)
 
     assert again.exit_code == 0
-    assert again.table[-1].found == 100
+    assert next(line.found for line in again.table if line.kind == "clean document") == 100
+
+
+def test_the_uneven_corpus_is_balanced_and_its_word_list_flagged(demo: Demo) -> None:
+    found = {line.kind: (line.planted, line.found) for line in demo.table}
+
+    assert {found[f"uneven corpus: {code}"] for code in ("en", "es", "hi", "sw")} == {(45, 45)}
+    assert found["word list that hits religion"] == (1, 1)
+    assert found["target beyond the supply"] == (1, 1)
+    assert [row["result"] for row in demo.balanced.manifest["policy"]] == ["warn"]
+
+
+def test_the_strict_policy_ends_with_exit_code_1(tmp_path: Path) -> None:
+    demo = run_demo(tmp_path, documents=100, strict=True)
+
+    assert demo.exit_code == 1
+    assert demo.balanced.manifest["policy"][0]["result"] == "fail"
 
 
 # --- hostile pages and pages that mention identities ------------------------------------------------------------------

@@ -669,7 +669,7 @@ def test_resolved_says_every_option() -> None:
     assert resolved["steps"] == [{WORDS: {"min_words": 5, "unit": "words", "strict": False, "share": 0.5}, "as": "a"}]
     assert resolved["output"]["shard_size"] == 256_000_000
     assert list(resolved) == [
-        "name", "input", "steps", "output", "max_quarantined", "audit", "limits", "plugins"
+        "name", "input", "steps", "output", "max_quarantined", "audit", "limits", "policy", "card", "plugins"
     ]  # fmt: skip
 
 

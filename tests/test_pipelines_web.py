@@ -32,7 +32,7 @@ PROSE = [
 def test_a_pipeline_has_the_steps_of_its_source_in_order(name: str, steps: list[str]) -> None:
     found = [step.name for step in curate.Pipeline.load(name).steps]
 
-    assert found == [*steps, "exact_duplicates", "near_duplicates"]
+    assert found == [*steps, "exact_duplicates", "near_duplicates", "redact_pii"]
 
 
 def test_web_keeps_prose_and_drops_what_is_none(tmp_path: Path) -> None:

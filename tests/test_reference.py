@@ -198,8 +198,10 @@ def test_every_option_has_a_description(cls: type[Filter]) -> None:
 )
 def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_path: Path) -> None:
     (tmp_path / "list").write_text("example.org\n")
+    (tmp_path / "list.txt").write_text("one two three four five six seven eight nine ten\n")
     by_hand: dict[str, list[dict[str, Any]]] = {  # what nobody can guess
         "blocklist": [{"domains": tmp_path / "list", "url_column": "en"}],
+        "decontaminate": [{"benchmarks": [tmp_path / "list.txt"]}],
         "where": [{"drop_if": "year < 2000"}],
     }
     columns = Columns("text", None, {"text": pl.String(), "en": pl.String(), "true": pl.String(), "year": pl.Int64()})
