@@ -118,7 +118,7 @@ class Decontaminate(Filter, name="decontaminate"):
         return frame.hstack(self._cut(column, counted))
 
     def drop_when(self) -> dict[str, Limit | pl.Expr]:
-        """`contaminated`: it has an item; with `cut` instead `too_many_cuts` and `nothing_left`."""
+        """`contaminated`: it has an item; where items are cut out, `too_many_cuts` and `nothing_left`."""
         if self.action == "tag":
             return {}
         if self.action == "drop":

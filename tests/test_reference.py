@@ -201,7 +201,7 @@ def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_p
     (tmp_path / "list.txt").write_text("one two three four five six seven eight nine ten\n")
     by_hand: dict[str, list[dict[str, Any]]] = {  # what nobody can guess
         "blocklist": [{"domains": tmp_path / "list", "url_column": "en"}],
-        "decontaminate": [{"benchmarks": [tmp_path / "list.txt"]}],
+        "decontaminate": [{"benchmarks": [tmp_path / "list.txt"], "action": action} for action in ("drop", "cut")],
         "where": [{"drop_if": "year < 2000"}],
     }
     columns = Columns("text", None, {"text": pl.String(), "en": pl.String(), "true": pl.String(), "year": pl.Int64()})
