@@ -228,6 +228,10 @@ def _on_groups(observed: Observed, counts: Any, sampled: bool) -> list[str]:
     column, notes = counts.column, []
     if not counts.groups:
         return [f"No document has a value in {column}: there are no groups to compare."]
+    if column.endswith(".identity"):
+        from curate.filters.groups import measured
+
+        notes.append(f"Groups of {column} are documents that mention people by an axis; the matcher: {measured()}.")
     if counts.overlap:
         notes.append(f"Groups of {column} overlap: a document counts for each label that it has.")
     if counts.groups[-1:] == (OTHER,):

@@ -140,6 +140,10 @@ def _notes(filter: Balance, mix: Mix) -> Iterator[str]:
         f"{filter.label_error:.0%} of the labels of every group were wrong, a true share could be anything from "
         "true_share_from to true_share_to (below each share, in small print, on the page)"
     )
+    if any(name.endswith(".identity") for name in filter.columns):
+        from curate.filters.groups import measured
+
+        yield f"groups of `groups.identity` are documents that mention people by an axis; the matcher: {measured()}"
     if filter.weight is not None or filter.rate_bounds != (0.0, None):
         yield "a larger budget does not hold every document of this one: chances differ inside a group"
     elif len(mix.groups["column"].unique()) > 1:
