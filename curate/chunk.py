@@ -470,7 +470,8 @@ class _Walk:
             text_bytes(verdicts.docs),
         ]
         for name in step.filter.reads():
-            columns.append(self._column(name, verdicts, {}).alias(name))
+            if name != "id":
+                columns.append(self._column(name, verdicts, {}).alias(name))
         for at in np.flatnonzero(verdicts.fault_step == step.number):
             self.sketch_faults.append((int(verdicts.docs["row"][int(at)]), verdicts.faults[int(at)]))
         return pl.DataFrame(columns).filter(pl.Series(verdicts.alive))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,8 @@ def scan_dropped(run: Run) -> pl.LazyFrame:
 def why(run: Run, id: str) -> dict[str, Any]:
     """Everything known of one document: verdict, every score with its limit, its twin, where it is now."""
     rows = run.ledger.filter(pl.col("id") == id).head(1).collect()
+    if rows.height == 0 and re.search(r"#[0-9]+$", id):  # a further copy of a document
+        rows = run.ledger.filter(pl.col("id") == id.rpartition("#")[0]).head(1).collect()
     if rows.height == 0:
         refused = run.quarantine.filter(pl.col("id") == id)
         if refused.height:
@@ -137,7 +140,7 @@ def why(run: Run, id: str) -> dict[str, Any]:
             }
         )
     answer: dict[str, Any] = {
-        "id": id,
+        "id": row["id"],
         "verdict": "kept" if row["kept"] else "dropped",
         **{key: row[key] for key in (*VERDICT_COLUMNS[1:], "copies", "bytes", "sampled")},
         "steps": steps,

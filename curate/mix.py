@@ -20,6 +20,8 @@ from curate.shortfall import NEARLY, Short, infeasible, short_of, unknown_levels
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.filters.balance import Balance
+
 Shares = Mapping[str, float]
 Bound = float | Mapping[str, float]
 
@@ -164,32 +166,55 @@ def _limited_by(margin: Margin, place: int, budget: float, everything: float, go
     )
 
 
-def balance(table: Any, amount: str | None = None, documents: str | None = "documents", **options: Any) -> Mix:
+def balance(table: Any, amount: str | None = None, documents: str | None = None, **options: Any) -> Mix:
     """Plan a mix without a corpus: what a `balance` step with these options would do to a table of counts.
 
-    `table` is a polars frame, or a mapping of column to values, with the columns of `by`, and numbers: of documents in
-    the column `documents` (1 per row where there is none), of the unit in `amount` (default: the column named as the
-    unit; where there is none, documents). `options` are those of the step: by, target, budget, unit, min_share, ...
-    Raises InfeasibleError when the target cannot be met, and UsageError for options that make no sense.
+    `table` is a frame, or a mapping of column to values, with the columns of `by`, and numbers, at least 0: of
+    documents in the column `documents` (default: the one of that name; 1 per row where there is none), of the unit in
+    `amount` (default: the column named as the unit; where there is none, documents). `options` are those of the step:
+    by, target, budget, unit, min_share, ... Raises InfeasibleError when the target cannot be met, and UsageError for
+    options and tables that make no sense.
     """
     import polars as pl
+
+    try:
+        frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(table)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise UsageError(f"this is no table of counts: {error}") from error
+    step = _step(options)
+    counts = documents or ("documents" if "documents" in frame.columns else None)
+    size = amount or (step.counted if step.counted in frame.columns else counts)
+    for name in (*step.columns, counts, size):
+        if name is not None and name not in frame.columns:
+            raise UsageError(f"the table has no column {name!r}", hint=f"it has {', '.join(frame.columns)}")
+    groups = [pl.col(name).cast(pl.String) for name in step.columns]
+    numbers = {"documents": counts, "amount": size}
+    cells = frame.select(
+        *groups, *((pl.lit(1.0) if of is None else pl.col(of)).alias(name) for name, of in numbers.items())
+    )
+    for name, of in numbers.items():
+        if not cells[name].dtype.is_numeric() or not cells[name].is_between(0, float("inf"), closed="left").all():
+            raise UsageError(f"the column {of!r} must hold numbers, at least 0, in every row")
+    sums = pl.col("documents", "amount").cast(pl.Float64).sum()
+    counted = cells.group_by(step.columns).agg(sums).sort(step.columns)
+    return step.mix(counted)
+
+
+def _step(options: Mapping[str, Any]) -> Balance:
+    """A balance step of these options; tokens that stand in a table need no tokenizer."""
     from pydantic import ValidationError
 
     from curate.filters.balance import Balance
+    from curate.filters.balance_options import read_budget
 
-    frame = pl.DataFrame(table)
     try:
-        step = Balance.model_validate(options if options.get("unit") != "tokens" else options | {"tokenizer": "-"})
+        tokens = "tokens" in (options.get("unit"), read_budget(options.get("budget"))[1])
+        return Balance.model_validate({"tokenizer": "-", **options} if tokens else options)
     except ValidationError as error:
-        raise UsageError("; ".join(str(one["msg"]) for one in error.errors())) from error
-    missing = [name for name in step.columns if name not in frame.columns]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]!r}", hint=f"it has {', '.join(frame.columns)}")
-    number = pl.col(documents) if documents in frame.columns else pl.lit(1)
-    size = amount or (step.counted if step.counted in frame.columns else None)
-    counted = frame.group_by(step.columns, maintain_order=False).agg(
-        number.sum().cast(pl.Float64).alias("__documents"),
-        (number if size is None else pl.col(size)).sum().cast(pl.Float64).alias("__amount"),
-    )
-    cells = counted.select(*step.columns, documents="__documents", amount="__amount").sort(step.columns)
-    return step.mix(cells)
+        said = [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ").replace("Value error, ", "")
+            for one in error.errors()
+        ]
+        raise UsageError("; ".join(said)) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -92,7 +92,8 @@ def _groups(
         status, bound = _status(margin, place, float(got[place]), bounds, budget)
         there, amount = float(margin.amounts[place]), float(got[place])
         epochs = amount / there if there else 0.0
-        target = float(asked[place]) if margin.fixed or several or not margin.exclusive else amount
+        told = margin.fixed or several or not margin.exclusive  # else what the supply allows is the target
+        target = float(asked[place]) if told else amount
         yield {
             "column": margin.column,
             "group": name,

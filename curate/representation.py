@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curate.console import percent, plural
+from curate.console import plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +37,8 @@ def representation(
 
 
 def _step(name: str, groups: pl.DataFrame, summary: pl.DataFrame) -> dict[str, Any]:
+    import polars as pl
+
     said = [(str(measure), str(value)) for measure, value in summary.iter_rows()]
     unit = said[0][0].removesuffix(" before") if said else "bytes"
     columns = [_column(str(column), groups) for column in dict.fromkeys(groups["column"])]
@@ -44,6 +46,8 @@ def _step(name: str, groups: pl.DataFrame, summary: pl.DataFrame) -> dict[str, A
         "step": name,
         "unit": unit,
         "columns": columns,
+        "short": groups.filter(pl.col("shortfall") > 0).sort("shortfall", descending=True).to_dicts(),
+        "lost": groups.filter((pl.col("documents_before") > 0) & (pl.col("documents_after") == 0)).to_dicts(),
         "summary": [{"measure": measure, "value": value} for measure, value in said if measure != "note"],
         "notes": [value for measure, value in said if measure == "note"],
     }
@@ -60,18 +64,14 @@ def attention(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must see first: groups below their target, groups that were asked for and are not there."""
     said = []
     for part in parts:
-        rows = [row for column in part["columns"] for row in column["groups"]]
-        short = [row for row in rows if row["shortfall"] or row["status"] == "unreachable"]
-        short.sort(key=lambda row: -row["shortfall"])
+        short, lost = part["short"], part["lost"]
         if short:
             names = ", ".join(
-                f"{row['column']} = {row['group']} ({percent(row['after_share'])} of the {part['unit']}, asked "
-                f"{percent(row['target_share'])})"
+                f"{row['column']} = {row['group']} ({row['after']:,} of {row['target']:,.0f} {part['unit']})"
                 for row in short[:NAMED]
             )
             more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
             said.append(f"{part['step']}: {plural(len(short), 'group')} got less than asked: {names}{more}.")
-        lost = [row for row in rows if row["documents_before"] and not row["documents_after"]]
         if lost:
             names = ", ".join(f"{row['column']} = {row['group']}" for row in lost[:NAMED])
             more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""

@@ -19,7 +19,6 @@ from curate.filters.balance_options import (
     read_budget,
     read_part,
     wish_of,
-    with_paths,
     with_plain_keys,
 )
 from curate.filters.keep import column
@@ -135,7 +134,7 @@ class Balance(CorpusFilter, name="balance"):
     @field_validator("target", mode="before")
     @classmethod
     def _plain_target(cls, target: Any) -> Any:
-        return with_paths(with_plain_keys(target))
+        return with_plain_keys(target)
 
     @field_validator("min_share", "max_share", mode="before")
     @classmethod
@@ -310,6 +309,9 @@ class Balance(CorpusFilter, name="balance"):
         from curate.mix import plan_mix
 
         names = [name for name in self.columns if self.per_column and has_several(cells[name])]
+        for name in self.wishes():
+            if name not in names:
+                self._check_sums(name)
         return plan_mix(cells, self.goal(frozenset(names), soft=soft))
 
     def _draw(self, mix: Mix, cells: pl.DataFrame, step: str) -> Draw:

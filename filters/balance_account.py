@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from curate.filters.balance import Balance
     from curate.mix import Mix
 
+ROUNDED = 0.01  # of a target, or one document: less than this below it is the rounding to whole documents
+FAR = 0.03  # of what was planned: a larger difference is told
+
 GROUPS: dict[str, Any] = {
     "column": pl.String, "group": pl.String, "documents_before": pl.Int64, "documents_after": pl.Int64,
     "before": pl.Int64, "target": pl.Float64, "after": pl.Int64, "before_share": pl.Float64,
@@ -50,7 +53,10 @@ def _cells(filter: Balance, ledger: pl.LazyFrame) -> pl.DataFrame:
     """Counts before and after of every cell."""
     keys = [f"group_{place}" for place in range(len(filter.columns))]
     values = [pl.col("cell").list.get(place, null_on_oob=True).alias(key) for place, key in enumerate(keys)]
-    drawn = ledger.filter(pl.col("cell").is_not_null()).select("size", *values, copies=pl.col("copies").cast(pl.Int64))
+    later = (pl.col("copies") == 0) & pl.col("rule").ne_missing("not_drawn")
+    drawn = ledger.filter(pl.col("cell").is_not_null()).select(
+        "size", *values, copies=pl.col("copies").cast(pl.Int64), later=later
+    )
     found = (
         drawn.group_by(keys)
         .agg(
@@ -60,6 +66,7 @@ def _cells(filter: Balance, ledger: pl.LazyFrame) -> pl.DataFrame:
             copies_after=pl.col("copies").sum(),
             amount_after=(pl.col("size") * pl.col("copies")).sum(),
             most_copies=pl.col("copies").max(),
+            later=pl.col("later").sum().cast(pl.Int64),
             squares=(pl.col("copies") ** 2).sum(),
         )
         .sort(keys)
@@ -80,18 +87,25 @@ def _after(filter: Balance, mix: Mix, cells: pl.DataFrame) -> Iterator[dict[str,
         else:
             groups = cells.with_columns(labels.set(~labels.is_in(names.implode()), OTHER))
         sums = groups.group_by("group").agg(
-            pl.col("documents_after", "amount_after").sum(), pl.col("most_copies").max()
+            pl.col("documents_after", "amount_after").sum(), pl.col("most_copies").max(), pl.col("later").sum()
         )
         wanted = names.alias("group").to_frame().join(sums, on="group", how="left", maintain_order="left").fill_null(0)
-        for _, documents, amount, copies in wanted.iter_rows():
-            yield {"documents_after": documents, "after": amount, "copies": copies, "everything": everything}
+        for _, documents, amount, copies, later in wanted.iter_rows():
+            yield {
+                "documents_after": documents, "after": amount, "copies": copies, "later": later,
+                "everything": everything,
+            }  # fmt: skip
 
 
 def _row(filter: Balance, planned: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     share = found["after"] / found["everything"] if found["everything"] else None
     wrong = filter.label_error
+    shortfall, status, bound = _outcome(planned, found)
     return {
         **{name: planned[name] for name in GROUPS if name in planned},
+        "shortfall": shortfall,
+        "status": status,
+        "bound": bound,
         "documents_after": found["documents_after"],
         "before": int(planned["before"]),
         "after": found["after"],
@@ -101,6 +115,23 @@ def _row(filter: Balance, planned: dict[str, Any], found: dict[str, Any]) -> dic
         "true_share_from": None if share is None else share * (1 - wrong),
         "true_share_to": None if share is None else share + (1 - share) * wrong,
     }
+
+
+def _outcome(planned: dict[str, Any], found: dict[str, Any]) -> tuple[float, str, str | None]:
+    """How far a group is below its target at the end, its status, and what holds it.
+
+    Less than one document, or than one in a hundred of the target, is the rounding to whole documents.
+    """
+    size = planned["before"] / planned["documents_before"] if planned["documents_before"] else 0.0
+    gap = planned["target"] - found["after"]
+    nearly = max(size, ROUNDED * planned["target"])
+    status, bound = planned["status"], planned["bound"]
+    if gap <= nearly:
+        rounded = status == "exhausted" and 0 < planned["shortfall"] <= nearly
+        return 0.0, *(("ok", None) if rounded else (status, bound))
+    if planned["shortfall"] or status == "unreachable":
+        return gap, status, bound
+    return gap, "exhausted", "later steps" if found["later"] else "whole documents are too large"
 
 
 def _summary(filter: Balance, mix: Mix, rows: list[dict[str, Any]], cells: pl.DataFrame) -> Iterator[tuple[str, Any]]:
@@ -130,8 +161,24 @@ def _summary(filter: Balance, mix: Mix, rows: list[dict[str, Any]], cells: pl.Da
         yield "effective number of unique documents (Kish), copies", copies**2 / squares
     short = [row for row in rows if row["shortfall"]]
     yield "groups below their target", len(short)
-    for note in (*mix.notes, *_notes(filter, mix)):
+    for note in (*mix.notes, *_missing(filter, mix, cells), *_notes(filter, mix)):
         yield "note", note
+
+
+def _missing(filter: Balance, mix: Mix, cells: pl.DataFrame) -> Iterator[str]:
+    """Notes on what is missing from the budget, and why."""
+    planned, after = float(mix.summary["planned"]), int(cells["amount_after"].sum())
+    if planned < mix.budget * (1 - FAR):
+        asked = f"{mix.budget:,.0f} {mix.unit} asked for"
+        yield f"{planned:,.0f} of the {asked} can be had within the target and its bounds"
+    if abs(after - planned) > FAR * planned:
+        later = int(cells["later"].sum())
+        why = (
+            f"later steps dropped {later:,} of the documents that were drawn"
+            if later
+            else ("each combination of groups is drawn in whole documents, and theirs are large beside its part")
+        )
+        yield f"{after:,} {mix.unit} are there of {planned:,.0f} planned: {why}"
 
 
 def _notes(filter: Balance, mix: Mix) -> Iterator[str]:

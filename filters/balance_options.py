@@ -46,6 +46,8 @@ def read_budget(budget: str | float | None) -> tuple[float | None, str | None]:
     elif power and unit == "b":  # 1.5GB
         unit = "bytes"
     amount = float(Decimal(number) * POWERS[power])
+    if NAMES.get(unit) == "documents" and amount < 1:
+        raise ValueError(f"{wanted}, not {budget!r}")
     if unit not in NAMES or (power == "b" and not unit) or not amount:  # 2B: billions, or bytes?
         raise ValueError(f"{wanted}, not {budget!r}")
     return amount, NAMES[unit]
@@ -92,7 +94,7 @@ def _name(key: Any) -> str:
     """A group's name as the ledger writes its value; null is the group of documents without one."""
     from curate.margins import MISSING
 
-    return MISSING if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+    return MISSING if key in (None, "null") else str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def with_plain_keys(value: Any, number: type[int] | type[float] = float) -> Any:
@@ -100,13 +102,6 @@ def with_plain_keys(value: Any, number: type[int] | type[float] = float) -> Any:
     if isinstance(value, Mapping):
         return {_name(key): with_plain_keys(one, number) for key, one in value.items()}
     return number(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def with_paths(target: Any) -> Any:
-    """A target in which whatever is a text, and no method, is a path."""
-    if isinstance(target, dict):
-        return {key: with_paths(one) for key, one in target.items()}
-    return Path(target) if isinstance(target, str) and target not in METHODS else target
 
 
 def wish_of(value: Any, columns: tuple[str, ...], files: bool) -> Wish:

@@ -12,6 +12,7 @@ import pytest
 from engine import hashes, write_lines
 from pydantic import ValidationError
 
+import curate
 from curate import Pipeline, Step
 from curate.errors import InfeasibleError, UsageError
 from curate.filters import Balance
@@ -490,7 +491,7 @@ def tables(frame: pl.DataFrame, **options: Any) -> dict[str, pl.DataFrame]:
     filter = Balance(**{"by": "g", **options})
     found = decide(filter, frame)
     assert not isinstance(found, str), found
-    return filter.tables(found.lazy())
+    return filter.tables(found.lazy().with_columns(rule=pl.when(pl.col("copies") == 0).then(pl.lit("not_drawn"))))
 
 
 def test_groups_have_a_before_a_target_and_an_after() -> None:
@@ -601,3 +602,56 @@ def test_shares_above_one_stop_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="more than 1"):
         pipeline.run(files(tmp_path), tmp_path / "out", workers=1)
+
+
+# --- as written in a pipeline file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["shares.csv", "{lang: shares.csv}"])
+def test_shares_in_a_file_work_from_a_pipeline_file(tmp_path: Path, target: str) -> None:
+    (tmp_path / "shares.csv").write_text("value,share\nen,0.5\nsw,0.5\n")
+    docs = pl.DataFrame({"text": [f"text {n}" for n in range(40)], "lang": ["en"] * 30 + ["sw"] * 10})
+    docs.write_parquet(tmp_path / "in.parquet")
+    (tmp_path / "p.yaml").write_text(
+        f"input: {{paths: [in.parquet]}}\nsteps:\n- balance: {{by: lang, target: {target}, budget: 10 documents}}\n"
+    )
+
+    run = curate.Pipeline.load(tmp_path / "p.yaml").run(output=tmp_path / "out")
+
+    assert run.kept.group_by("lang").len().sort("lang").collect().rows() == [("en", 5), ("sw", 5)]
+
+
+def test_null_in_a_pipeline_file_is_the_group_without_a_value() -> None:
+    text = "steps:\n- balance: {by: lang, target: {en: 0.5, null: 0.1}}\n"
+    pipe = curate.Pipeline.parse(text, base=Path())
+
+    assert pipe.steps[0].filter.options()["target"] == {"en": 0.5, "(missing)": 0.1}
+
+
+def test_a_copy_can_be_asked_about(tmp_path: Path) -> None:
+    docs = pl.DataFrame({"id": ["a", "b"], "text": ["one", "two"]})
+    docs.write_parquet(tmp_path / "in.parquet")
+    pipe = curate.Pipeline(steps=[Balance(by=("id",), budget="4 documents", max_repeats=2)])
+
+    run = pipe.run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    assert sorted(run.kept.collect()["id"]) == ["a", "a#2", "b", "b#2"]
+    assert run.why("a#2")["id"] == "a"
+
+
+def test_what_a_later_step_drops_is_missing_in_the_account(tmp_path: Path) -> None:
+    docs = pl.DataFrame(
+        {"id": [str(n) for n in range(100)], "text": ["t"] * 100, "g": ["a", "b"] * 50, "bad": [True] + [False] * 99}
+    ).with_columns(bad=pl.col("g") == "a")
+    docs.write_parquet(tmp_path / "in.parquet")
+    steps = [
+        Balance(by=("g",), target={"a": 0.5, "b": 0.5}, budget="20 documents"),
+        curate.filters.Where(drop_if="bad"),
+    ]
+
+    run = curate.Pipeline(steps=steps).run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    rows = {row["group"]: row for row in run.report.data["representation"][0]["columns"][0]["groups"]}
+    assert (rows["a"]["shortfall"], rows["a"]["status"], rows["a"]["bound"]) == (10, "exhausted", "later steps")
+    assert rows["b"]["shortfall"] == 0
+    assert "g = a (0 of 10 documents)" in " ".join(note["text"] for note in run.report.data["attention"])

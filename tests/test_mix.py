@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import curate
 from curate.errors import InfeasibleError, UsageError
 from curate.margins import MISSING, OTHER, has_several, joined, labels_of
 from curate.mix import Goal, Mix, Wish, plan_mix
@@ -369,3 +370,39 @@ def test_a_mix_has_plain_values() -> None:
     assert plain["budget"] == 160
     assert plain["groups"][0]["group"] == "a"
     assert plain["summary"]["effective sample size (Kish, documents)"] == pytest.approx(30)
+
+
+# --- curate.balance ---------------------------------------------------------------------------------------------------
+
+
+def test_a_table_of_counts_is_enough() -> None:
+    table = {"lang": ["en", "fr", "sw"], "bytes": [1e12, 1e11, 1e9]}
+
+    mix = curate.balance(table, by="lang", target="unimax", budget="1000GB", max_repeats=4)
+
+    assert mix.groups["planned"].to_list() == pytest.approx([5.96e11, 4e11, 4e9])
+
+
+def test_tokens_in_a_table_need_no_tokenizer() -> None:
+    mix = curate.balance({"lang": ["a", "b"], "tokens": [30, 10]}, by="lang", target="unimax", budget="20 tokens")
+
+    assert mix.groups["planned"].to_list() == pytest.approx([10, 10])
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "told"),
+    [
+        ({"l": ["a"], "bytes": [1.0]}, {"by": "lang"}, "no column 'lang'"),
+        ({"l": ["a"], "bytes": [1.0]}, {"by": "l", "documents": "count"}, "no column 'count'"),
+        ({"l": ["a"], "bytes": [float("nan")]}, {"by": "l"}, "'bytes' must hold numbers"),
+        ({"l": ["a"], "bytes": [-1]}, {"by": "l"}, "'bytes' must hold numbers"),
+        ({"l": ["a"], "bytes": ["x"]}, {"by": "l"}, "'bytes' must hold numbers"),
+        ({"l": ["a", "b"], "bytes": [1]}, {"by": "l"}, "no table of counts"),
+        ({"l": ["a"], "bytes": [1]}, {"by": "l", "bugdet": 3}, "bugdet: Extra inputs"),
+        ({"l": ["a", "b"], "bytes": [1, 1]}, {"by": "l", "target": {"a": 0.8, "b": 0.8}}, "add up to 1.6"),
+        ({"l": ["a"], "bytes": [1]}, {"by": "l", "budget": "0.5 documents"}, "budget must be"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(table: dict[str, Any], options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        curate.balance(table, **options)
