@@ -125,7 +125,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         what = f"{decided.select(pl.col('copies').sum()).collect().item():,} copies"
         corpus.executor.close()
     else:
-        ledger = pl.scan_ipc(sorted(copies.glob("*.arrow")))
+        drawn = pl.col("copies") > 0
+        ledger = pl.scan_ipc(sorted(copies.glob("*.arrow"))).with_columns(
+            rule=pl.when(~drawn).then(pl.lit("not_drawn"))
+        )
         tables = filter.tables(ledger)
         seconds = time.perf_counter() - start
         what = f"{tables['groups'].height} groups"
