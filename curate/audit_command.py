@@ -73,13 +73,14 @@ def check_policy(run: Run | None, path: Path | None) -> list[dict[str, Any]]:
         if path is not None:
             raise UsageError("a policy is held against a run of curate", hint="leave out --policy")
         return []
-    if path is None:
-        return [dict(clause) for clause in run.manifest.get("policy", [])]
     import datetime
 
-    from curate.policy import evaluate, measured_of, read_policy
+    from curate.policy import evaluate, expire, measured_of, read_policy
 
-    return evaluate(read_policy(path), measured_of(run), datetime.datetime.now(datetime.UTC).date())
+    today = datetime.datetime.now(datetime.UTC).date()
+    if path is None:
+        return [expire(clause, today) for clause in run.manifest.get("policy", [])]
+    return evaluate(read_policy(path), measured_of(run), today)
 
 
 def print_policy(clauses: Sequence[dict[str, Any]]) -> None:

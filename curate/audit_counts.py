@@ -127,7 +127,7 @@ def count(observed: Observed, column: str, strata: Sequence[str] = (), *, sample
     frame = chosen.select(_AT, _SIZE, level.alias(_LEVEL), stratum.alias(_STRATUM))
     sums = [pl.len().alias("documents"), pl.col(_SIZE).sum().alias("bytes")]
     everyone = frame.group_by(_STRATUM, _AT).agg(sums).collect(engine="streaming")
-    members = frame.explode(_LEVEL).drop_nulls(_LEVEL) if overlap else frame
+    members = _memberships(frame) if overlap else frame
     found = members.group_by(_LEVEL, _STRATUM, _AT).agg(sums).collect(engine="streaming")
     groups = name_groups(found)
     places = sorted(everyone[_STRATUM].unique().to_list())
@@ -139,6 +139,18 @@ def count(observed: Observed, column: str, strata: Sequence[str] = (), *, sample
         column, groups, overlap, first, own.sum(1), own_bytes.sum(1), all_[0].sum(0), all_bytes[0].sum(0),
         own if strata else None, all_[0] if strata else None,
     )  # fmt: skip
+
+
+def _memberships(frame: pl.LazyFrame, groups: Sequence[str] | None = None) -> pl.LazyFrame:
+    """A row for each document and group that it is in; labels beyond the 200th are one group, counted once."""
+    each = frame.explode(_LEVEL).drop_nulls(_LEVEL)
+    if groups is None:
+        groups = name_groups(each.group_by(_LEVEL).agg(pl.len().alias("documents")).collect(engine="streaming"))
+    if groups[-1:] != (OTHER,):
+        return each
+    label = pl.element()
+    named = pl.when(label.is_in(list(groups[:-1]))).then(label).otherwise(pl.lit(OTHER))
+    return frame.with_columns(pl.col(_LEVEL).list.eval(named).list.unique()).explode(_LEVEL).drop_nulls(_LEVEL)
 
 
 def _stratum(frame: pl.LazyFrame, strata: Sequence[str]) -> pl.Expr:
@@ -155,6 +167,9 @@ def name_groups(found: pl.DataFrame) -> tuple[str, ...]:
     """The groups, the largest first; what is beyond the 200th is counted together."""
     sizes = found.group_by(_LEVEL).agg(pl.col("documents").sum())
     named = sizes.sort(["documents", _LEVEL], descending=[True, False])[_LEVEL].to_list()
+    if OTHER in named:  # put together already
+        named = [*(name for name in named if name != OTHER), OTHER]
+        return tuple(named)
     return tuple(named) if len(named) <= MAX_GROUPS else (*named[:MAX_GROUPS], OTHER)
 
 
@@ -204,7 +219,7 @@ def count_clusters(observed: Observed, counts: Counts, cluster: str, *, sampled:
     key = pl.coalesce(pl.col(cluster).cast(pl.String), pl.concat_str(pl.lit("\x1f"), "id"))
     frame = chosen.select(_AT, level.alias(_LEVEL), (key.hash(seed=1) % BUCKETS).alias(_BUCKET))
     everyone = frame.group_by(_BUCKET, _AT).len("documents").collect(engine="streaming")
-    members = frame.explode(_LEVEL).drop_nulls(_LEVEL) if overlap else frame
+    members = _memberships(frame, counts.groups) if overlap else frame
     found = members.group_by(_LEVEL, _BUCKET, _AT).len("documents").collect(engine="streaming")
     buckets = everyone[_BUCKET].unique().sort()
     width = len(observed.steps) + 1 - counts.first

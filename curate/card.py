@@ -135,12 +135,17 @@ def processing(facts: Facts) -> Iterator[Value]:
     yield computed("software", f"curate {facts.manifest['curate']}")
 
 
+def _remarks(facts: Facts) -> list[str]:
+    """What the report points out, without the evidence of policies and promises, which may name files."""
+    clauses = [f"Policy: {row['clause']}: {row['result']}." for row in facts.report.get("policy") or []]
+    held = ("Policy:", "Promise not held:")
+    return [*clauses, *(note["text"] for note in facts.report["attention"] if not note["text"].startswith(held))]
+
+
 def risks(facts: Facts) -> Iterator[Value]:
     """What users must know before they use it."""
     card = facts.card
-    yield computed(
-        "what the run's report points out", " ".join(note["text"] for note in facts.report["attention"]) or None
-    )
+    yield computed("what the run's report points out", " ".join(_remarks(facts)) or "nothing")
     yield declared("limitations", card.limitations)
     toxic = facts.of_filter("toxicity")
     said = "; ".join(f"{row['step']} dropped {row['dropped']:,} documents" for row in toxic)
@@ -249,16 +254,25 @@ def readme(facts: Facts) -> str:
 
 
 def public_steps(manifest: Mapping[str, Any]) -> list[Any]:
-    """The pipeline's steps without paths, which may tell of machines and people."""
-    return [_without_paths(step) for step in manifest["pipeline"].get("steps", [])]
+    """The pipeline's steps; of paths, which may tell of machines and people, the last part only."""
+    from curate.filter import find_filter
+    from curate.option_paths import change_paths
 
+    def shorten(path: Any) -> str:
+        return Path(path).name
 
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_paths(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_paths(one) for one in value]
-    return Path(value).name if isinstance(value, str) and ("/" in value or "\\" in value) else value
+    found = []
+    for step in manifest["pipeline"].get("steps", []):
+        public = dict(step)
+        for label in step.keys() - {"as"}:
+            made = find_filter(label)
+            fields = {} if made is None else made.model_fields
+            public[label] = {
+                name: change_paths(fields[name].annotation, value, shorten) if name in fields else value
+                for name, value in (step[label] or {}).items()
+            }
+        found.append(public)
+    return found
 
 
 def _yaml(value: Mapping[str, Any]) -> list[str]:
@@ -371,7 +385,7 @@ def _rai(facts: Facts) -> dict[str, Any]:
         for column in part["columns"]
         for row in column["groups"]
     ]
-    biases = [note["text"] for note in facts.report["attention"]] + represented
+    biases = [*_remarks(facts), *represented]
     found = {
         "dataCollection": card.collection,
         "dataCollectionRawData": list(card.sources),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from curate.errors import CurateError, UsageError
+from curate.filter import nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -152,21 +153,22 @@ class Measured:
 
     @cached_property
     def words(self) -> int:
-        """Words in the kept texts, about: bytes by the usual six per word where no step counted them."""
+        """Words in the kept texts, about: six bytes each."""
         return max(1, int(self.run.manifest["bytes"]["kept"]) // 6)
 
 
 def measured_of(run: Run) -> Measured:
-    """What a run's folder says: its ledger, its manifest, and the tables of its report."""
-    import polars as pl
+    """What a finished run's folder says: its ledger, its manifest, and the tables of its balance steps."""
+    from curate.pipeline import Pipeline
 
-    tables: dict[str, dict[str, pl.DataFrame]] = {}
-    for table in run.report.data["tables"]:
-        if table["of"] == len(table["rows"]):
-            frame = pl.DataFrame(table["rows"], schema=table["columns"], orient="row", infer_schema_length=None)
-            tables.setdefault(table["step"], {})[table["name"]] = frame
-    card = run.manifest["pipeline"].get("card") or {}
-    return Measured(run, tables, card, run.base, {})
+    pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
+    tables = {}
+    for step in pipeline.steps:
+        if type(step.filter).label == "balance":
+            own = {name: name.removeprefix(f"{step.name}.") for name in run.ledger.collect_schema()}
+            own = {name: short for name, short in own.items() if name != short}
+            tables[step.name] = step.filter.tables(run.ledger.rename(own))
+    return Measured(run, tables, run.manifest["pipeline"].get("card") or {}, run.base, {})
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
@@ -176,7 +178,11 @@ def _ratio(clause: Clause, measured: Measured) -> Iterator[Figure]:
     """Keep or removal ratios of every group that has enough documents, against all other documents."""
     assert clause.by is not None
     short = "keep" if clause.metric == "keep_ratio" else "removal"
-    for row in measured.audit(clause.by).iter_rows(named=True):
+    rows = measured.audit(clause.by)
+    known = [step["name"] for step in measured.run.manifest["steps"]]
+    _refuse_unknown("step", [clause.step] if clause.step is not None else [], known)
+    _refuse_unknown("group", clause.groups, rows["group"].unique().to_list())
+    for row in rows.iter_rows(named=True):
         low, high, value = row[f"{short}_low"], row[f"{short}_high"], row[clause.metric]
         if row["step"] != (clause.step or ALL_STEPS) or row["status"] in ("insufficient", "reference"):
             continue
@@ -186,16 +192,25 @@ def _ratio(clause: Clause, measured: Measured) -> Iterator[Figure]:
             yield Figure(value, str(row["group"]), low, high)
 
 
+def _refuse_unknown(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UsageError for a name that a run does not know: a clause about it would never be broken."""
+    for name in names:
+        if name not in known:
+            near = nearest(name, known)
+            raise UsageError(f"there is no {what} {name!r}" + (f", did you mean {near!r}?" if near else ""))
+
+
 def _share(clause: Clause, measured: Measured) -> Iterator[Figure]:
     """The shares of groups among the kept documents."""
     assert clause.by is not None
     from curate.audit_run import observe
 
     column = observe(measured.run).column(clause.by)
-    for group, share in shares(measured.run, column).items():
+    found = shares(measured.run, column)
+    for group, share in found.items():
         yield Figure(share, group)
     for group in clause.groups:
-        if group not in shares(measured.run, column):
+        if group not in found:
             yield Figure(0.0, group)
 
 
@@ -203,19 +218,23 @@ def shares(run: Run, column: str) -> dict[str, float]:
     """The share of kept documents (copies counted) with each value of a column of the ledger."""
     import polars as pl
 
+    from curate.audit_counts import NO_VALUE
+
     kept = run.ledger.filter("kept").select(value=column, copies=pl.col("copies").cast(pl.Int64))
     whole = int(kept.select(pl.col("copies").sum()).collect().item() or 0)
     if isinstance(kept.collect_schema()["value"], pl.List):
         kept = kept.explode("value").drop_nulls("value")
     found = kept.group_by(pl.col("value").cast(pl.String)).agg(pl.col("copies").sum()).sort("value").collect()
     return (
-        {"(none)" if value is None else value: copies / whole for value, copies in found.iter_rows()} if whole else {}
+        {NO_VALUE if value is None else value: copies / whole for value, copies in found.iter_rows()} if whole else {}
     )
 
 
 def _margin_error(clause: Clause, measured: Measured) -> Iterator[Figure]:
     """How far the shares of balanced groups are from their targets, as a part of the target."""
     for step in measured.filters("balance"):
+        if "groups" not in measured.tables.get(step, {}):
+            raise UsageError(f"the groups of {step} are not known")
         for row in measured.tables[step]["groups"].iter_rows(named=True):
             if row["target_share"]:
                 off = abs((row["after_share"] or 0.0) - row["target_share"]) / row["target_share"]
@@ -344,6 +363,13 @@ def _result(clause: Clause, broken: bool, certain: bool, today: datetime.date) -
     if not certain or clause.on_failure == "warn":
         return "warn"
     return "waived" if clause.waiver is not None and today <= clause.waiver.until else "fail"
+
+
+def expire(row: Row, today: datetime.date) -> Row:
+    """A result of an earlier day as it is today: a waiver that has ended holds no longer."""
+    if row["result"] != "waived" or datetime.date.fromisoformat(row["waiver"]["until"]) >= today:
+        return dict(row)
+    return row | {"result": "fail", "waiver": row["waiver"] | {"expired": True}}
 
 
 def _limit(clause: Clause) -> str:

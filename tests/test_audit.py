@@ -520,3 +520,18 @@ def test_a_rule_over_an_unknown_column_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "raw.jsonl", texts(5, "a"))
     with pytest.raises(UsageError, match="no column 'word'"):
         curate.audit(before=tmp_path / "raw.jsonl", after=tmp_path / "raw.jsonl", by="source", rules={"w": "word < 5"})
+
+
+def test_labels_beyond_the_200th_count_a_document_once() -> None:
+    from curate.audit_counts import OTHER, Observed, count
+
+    labels = [[f"big{n % 200}", f"small{n}", f"small{n + 1}"] for n in range(2000)]
+    frame = pl.DataFrame({"id": [str(n) for n in range(2000)], "tags": labels, "sampled": [False] * 2000}).with_columns(
+        pl.lit(1, pl.Int16).alias("__at"), pl.lit(1, pl.Int64).alias("__bytes")
+    )
+    observed = Observed(frame.lazy(), ("step",), {}, {}, {}, [], ())
+
+    counts = count(observed, "tags")
+
+    assert counts.groups[-1] == OTHER
+    assert counts.documents[-1].sum() == 2000

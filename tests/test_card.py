@@ -138,3 +138,26 @@ def test_nothing_is_known_that_nobody_declared_or_measured() -> None:
 def test_a_card_key_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(curate.PipelineError, match="licence"):
         Pipeline(steps=[], card={"licence": "mit"})
+
+
+def test_expressions_are_published_whole_and_paths_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "private-words.txt").write_text("unwanted\n")
+    docs = pl.DataFrame({"id": ["a"], "text": ["a text"], "num": [1.0]})
+    docs.write_parquet(tmp_path / "in.parquet")
+    rule = "num / 2 > 0.9 or num < 0.05"
+    steps = [curate.filters.Where(drop_if=rule), curate.filters.Blocklist(terms=tmp_path / "private-words.txt")]
+    drift = {
+        "metric": "drift",
+        "by": "num",
+        "against": str(tmp_path / "absent"),
+        "at_most": 1,
+        "owner": "a",
+        "reason": "b",
+    }
+
+    run = Pipeline(steps=steps, policy=[drift]).run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    card = (run.root / "dataset" / "README.md").read_text("utf-8")
+    assert rule in card
+    assert '"private-words.txt"' in card
+    assert str(tmp_path) not in card + (run.root / "dataset" / "croissant.json").read_text("utf-8")

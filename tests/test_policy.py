@@ -14,7 +14,7 @@ import curate
 from curate import Pipeline, Run, UsageError
 from curate.cli import main
 from curate.filters import Balance, Decontaminate, RedactPii, Where
-from curate.policy import Clause, Figure, Waiver, evaluate, measured_of, read_policy
+from curate.policy import Clause, Figure, Waiver, evaluate, expire, measured_of, read_policy
 
 TODAY = datetime.date(2026, 6, 1)
 WHO = {"owner": "us", "reason": "we agreed"}
@@ -266,3 +266,28 @@ def test_no_audit_where_it_is_not_wanted(tmp_path: Path) -> None:
 
     assert run.report.data["audit"] is None
     assert curate.open_run(tmp_path / "out").report.data["policy"] == []
+
+
+def test_a_name_that_the_run_does_not_know_fails_the_clause(run: Run) -> None:
+    step = result(run, metric="removal_ratio", by="group", step="word_lists", at_most=100)
+    group = result(run, metric="keep_ratio", by="group", groups=["A"], at_least=0.1)
+
+    assert (step["result"], group["result"]) == ("fail", "fail")
+    assert "did you mean 'word_list'?" in step["evidence"]
+
+
+def test_a_waiver_that_has_ended_since_the_run_holds_no_longer() -> None:
+    row = {"result": "waived", "waiver": {"until": "2026-05-31", "expired": False}}
+
+    assert expire(row, TODAY)["result"] == "fail"
+    assert expire(row | {"waiver": {"until": "2026-06-01", "expired": False}}, TODAY)["result"] == "waived"
+
+
+def test_documents_without_a_group_have_one_name(tmp_path: Path) -> None:
+    docs = pl.DataFrame({"id": ["a", "b"], "text": ["one", "two"], "group": ["x", None]})
+    docs.write_parquet(tmp_path / "in.parquet")
+    wanted = {"metric": "share", "by": "group", "groups": ["(no value)"], "at_least": 0.5, **WHO}
+
+    run = Pipeline(steps=[], policy=[wanted]).run(str(tmp_path / "in.parquet"), tmp_path / "out")
+
+    assert run.manifest["policy"][0]["result"] == "pass"
