@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from curate.run import Run
 
 Row = dict[str, Any]
+ALL_STEPS = "(all steps)"  # the step of rows that add up all steps
 DOMAIN = "groups.domain"  # taken as the cluster where a ledger has it and nothing else is asked for
 
 DRAWN = (
@@ -95,7 +96,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     from curate.console import percent
 
     others = "the others" if row["reference"] == "complement" else str(row["reference"])
-    where = "All steps together remove" if row["step"] == "(all steps)" else f"{row['step']} removes"
+    where = "All steps together remove" if row["step"] == ALL_STEPS else f"{row['step']} removes"
     rate, other = percent(row["rate"]), percent(row["reference_rate"])
     text = f"{where} {rate} of {row['group']} ({row['by']}) and {other} of {others}"
     if row["removal_ratio"] is not None:

@@ -11,12 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate import stats
+from curate.audit import ALL_STEPS
 from curate.audit_counts import NO_VALUE, Clusters, Counts, Observed
 from curate.errors import UsageError
 from curate.filter import nearest
 from curate.stats import Interval, Numbers, divide
 
-TOTAL = "(all steps)"
 COMPLEMENT, BEST = "complement", "best"
 FLAGGED, OK, INSUFFICIENT, BY_DESIGN, REFERENCE = "flagged", "ok", "insufficient", "by design", "reference"
 MIN_DOCUMENTS = 30  # of a group and of what it is compared with; SCIENCE 2.4
@@ -169,7 +169,7 @@ def _frame(
     labels = {
         "by": np.repeat(counts.column, groups * width),
         "group": np.repeat(np.array(counts.groups, object), width),
-        "step": np.tile(np.array([*steps, TOTAL], object), groups),
+        "step": np.tile(np.array([*steps, ALL_STEPS], object), groups),
         "place": np.tile(np.array([*range(counts.first, len(observed.steps)), len(observed.steps)]), groups),
     }
     frame = pl.DataFrame({name: pl.Series(values.tolist()) for name, values in labels.items()}).with_columns(

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from curate import stats
+from curate.audit import ALL_STEPS
 from curate.audit_counts import MAX_GROUPS, Observed, levels
-from curate.audit_figures import FLAGGED, TOTAL
+from curate.audit_figures import FLAGGED
 from curate.errors import UsageError
 from curate.stats import divide
 
@@ -150,7 +151,7 @@ def word_table(observed: Observed, rows: pl.DataFrame, texts: Texts | None, show
     """
     made = [pl.DataFrame(schema=_WORDS)]
     if texts is not None:
-        flagged = rows.filter((pl.col("status") == FLAGGED) & (pl.col("step") != TOTAL))
+        flagged = rows.filter((pl.col("status") == FLAGGED) & (pl.col("step") != ALL_STEPS))
         worst = flagged.sort("removal_ratio", descending=True, nulls_last=True).head(WORD_CELLS)
         made += [_words(observed, row, texts, show) for row in worst.iter_rows(named=True)]
     return pl.concat(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from curate.audit import ALL_STEPS
 from curate.console import WIDE, _add, _grid, _show, clean, number_text, percent, plural
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from curate.audit import Audit
 
 Row = dict[str, Any]
-TOTAL = "(all steps)"
 MAX_FLAGS, MAX_ROWS, MAX_WORDS = 10, 25, 10
 
 
@@ -31,8 +31,8 @@ def print_audit(audit: Audit, console: Console) -> None:
         console.print(Text("nothing is flagged"))
     for column in dict.fromkeys(audit.rows["by"].to_list()):
         own = [row for row in audit.rows.iter_rows(named=True) if row["by"] == column]
-        _print_rows(column, [row for row in own if row["step"] == TOTAL], console, steps=False)
-        parts = [row for row in own if row["step"] != TOTAL]
+        _print_rows(column, [row for row in own if row["step"] == ALL_STEPS], console, steps=False)
+        parts = [row for row in own if row["step"] != ALL_STEPS]
         _print_rows(column, _telling(parts), console, steps=True)
         if few := sum(row["status"] == "insufficient" for row in parts):
             console.print(Text(f"{plural(few, 'pair')} of step and group with too few documents: see --json"))
@@ -49,7 +49,7 @@ def print_audit(audit: Audit, console: Console) -> None:
 
 def simpson_text(row: Row) -> str:
     """The warning that a ratio changes when like is compared with like."""
-    where = "all steps together" if row["step"] == TOTAL else row["step"]
+    where = "all steps together" if row["step"] == ALL_STEPS else row["step"]
     return (
         f"{where}, {row['group']} ({row['by']}): removed {number_text(round(row['removal_ratio'], 2))} times as often "
         f"over all, {number_text(round(row['adjusted_ratio'], 2))} times within strata "

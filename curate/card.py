@@ -172,23 +172,14 @@ def uses(facts: Facts) -> Iterator[Value]:
 
 def eu_summary(facts: Facts) -> Iterator[Value]:
     """Fields of the European Commission's template for the summary of training content; it needs people to finish."""
-    domains = facts.report.get("domains")
-    tokens = facts.report.get("tokens")
     yield computed("modality", "text")
-    yield computed("size", _eu_size(tokens) if tokens is not None else None)
+    yield computed("size", None)  # the template's ranges are of tokens
     yield computed("languages", ", ".join(facts.languages) or None)
     yield declared("latest acquisition", facts.card.collected)
     yield declared("kinds of sources", ", ".join(facts.card.sources))
-    yield computed("largest domains", ", ".join(domains) if domains else None)
+    yield computed("largest domains", None)
     yield declared("respect of reserved rights", facts.card.rights)
     yield computed("filters applied", ", ".join(row["filter"] for row in facts.report["steps"]) or None)
-
-
-def _eu_size(tokens: int) -> str:
-    """The template's three ranges for text."""
-    if tokens < 10**9:
-        return "less than 1 billion tokens"
-    return "1 billion to 10 trillion tokens" if tokens <= 10**13 else "more than 10 trillion tokens"
 
 
 SECTIONS = {

@@ -94,7 +94,7 @@ def run_demo(
     paths = [f"corpus/{name}" for name in planted.files]
     run = pipeline.run(paths, folder / "clean", base=folder, fresh=True, watch=watch)
     uneven = write_uneven(folder, documents, seed)
-    refused = refusal(uneven, folder / "refused")
+    refused = refusal(uneven, folder / "balanced")
     balanced = run_uneven(uneven, folder / "balanced", strict=strict, watch=watch)
     table = (*planted.compare(run.ledger, run.quarantine), *compare(uneven, balanced), refused)
     return Demo(folder, planted, run, uneven, balanced, table)

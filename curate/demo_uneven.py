@@ -7,7 +7,6 @@ hold names of groups, and a target of equal shares. What must come of it is know
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,11 +90,14 @@ def _language(draws: Draws) -> str:
 
 
 def run_uneven(uneven: Uneven, output: Path, *, strict: bool = False, watch: Quiet | None = None) -> Run:
-    """Balance the uneven corpus into `output` by the shipped pipeline with the planted word list and target."""
+    """Balance the uneven corpus into `output` by the shipped pipeline with the planted word list and target.
+
+    What `refusal` has scored there is used again.
+    """
     from curate.pipeline import Pipeline
 
     pipeline = Pipeline.load("representative", overrides=overrides(uneven, strict=strict))
-    return pipeline.run([uneven.path.name], output, base=uneven.path.parent, fresh=True, watch=watch)
+    return pipeline.run([uneven.path.name], output, base=uneven.path.parent, update=True, watch=watch)
 
 
 def overrides(uneven: Uneven, *, strict: bool) -> list[str]:
@@ -143,9 +145,8 @@ def refusal(uneven: Uneven, output: Path) -> Tally:
     asked = [*overrides(uneven, strict=False), f"steps.balance.budget={uneven.languages.total()} documents"]
     found = 0
     try:
-        Pipeline.load("representative", overrides=asked).run([uneven.path.name], output, base=uneven.path.parent)
+        pipeline = Pipeline.load("representative", overrides=asked)
+        pipeline.run([uneven.path.name], output, base=uneven.path.parent, fresh=True)
     except InfeasibleError:
         found = 1
-    finally:
-        shutil.rmtree(output, ignore_errors=True)
     return Tally("target beyond the supply", "refused", 1, found)

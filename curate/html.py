@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from curate.audit import ALL_STEPS
 from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural
-from curate.policy import ALL_STEPS
 from curate.representation import WORDS
 
 if TYPE_CHECKING:

@@ -324,16 +324,13 @@ class Job:
     def _report(self, plan: Plan, manifest: dict[str, Any]) -> None:
         """Compute the report from the published ledger and write it beside it."""
         from curate.report import Report
+        from curate.scores import step_tables
 
         self.watch.stage("report")
         files = [self.root / part["path"] for part in manifest["outputs"] if part["path"].startswith("audit/ledger/")]
         ledger = pl.scan_parquet(files, glob=False)
-        tables: dict[str, dict[str, pl.DataFrame]] = {}
-        for step in plan.steps:
-            own = {name: name.removeprefix(f"{step.name}.") for name in step.ledger_scores}
-            found = step.filter.tables(ledger.rename(own))
-            if found:
-                tables[step.name] = found
+        filters = {step.name: step.filter for step in plan.steps}
+        tables = step_tables(ledger, list(filters), filters)
         audited = self._judge(plan, manifest, tables)
         report = Report.build(self.root, manifest, ledger, tables, audited)
         with store.publish(self.root, "audit/report.html") as temporary:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from curate.audit import ALL_STEPS
 from curate.errors import CurateError, UsageError
 from curate.filter import nearest
 
@@ -33,7 +34,6 @@ Metric = Literal[
     "leaked_items", "drift", "documentation",
 ]  # fmt: skip
 Result = Literal["pass", "warn", "fail", "waived"]
-ALL_STEPS = "(all steps)"
 SHOWN = 5  # groups named in the evidence of one clause
 WITH_GROUPS = ("keep_ratio", "removal_ratio", "share", "drift")
 
@@ -140,10 +140,6 @@ class Measured:
             self._audits[by] = audit_run(self.run, by).rows
         return self._audits[by]
 
-    def filters(self, label: str) -> list[str]:
-        """The names of the steps with this filter."""
-        return [step["name"] for step in self.run.manifest["steps"] if step["filter"] == label]
-
     def steps(self, label: str) -> dict[str, Filter]:
         """The steps with this filter, with their options."""
         from curate.pipeline import Pipeline
@@ -160,14 +156,12 @@ class Measured:
 def measured_of(run: Run) -> Measured:
     """What a finished run's folder says: its ledger, its manifest, and the tables of its balance steps."""
     from curate.pipeline import Pipeline
+    from curate.scores import step_tables
 
     pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
-    tables = {}
-    for step in pipeline.steps:
-        if type(step.filter).label == "balance":
-            own = {name: name.removeprefix(f"{step.name}.") for name in run.ledger.collect_schema()}
-            own = {name: short for name, short in own.items() if name != short}
-            tables[step.name] = step.filter.tables(run.ledger.rename(own))
+    names = [step.name for step in pipeline.steps]
+    balances = {step.name: step.filter for step in pipeline.steps if type(step.filter).label == "balance"}
+    tables = step_tables(run.ledger, names, balances)
     return Measured(run, tables, run.manifest["pipeline"].get("card") or {}, run.base, {})
 
 
@@ -232,7 +226,7 @@ def shares(run: Run, column: str) -> dict[str, float]:
 
 def _margin_error(clause: Clause, measured: Measured) -> Iterator[Figure]:
     """How far the shares of balanced groups are from their targets, as a part of the target."""
-    for step in measured.filters("balance"):
+    for step in measured.steps("balance"):
         if "groups" not in measured.tables.get(step, {}):
             raise UsageError(f"the groups of {step} are not known")
         for row in measured.tables[step]["groups"].iter_rows(named=True):
@@ -289,14 +283,18 @@ def _drift(clause: Clause, measured: Measured) -> Iterator[Figure]:
     """Total variation between the shares of groups of this run and an earlier one, kept documents."""
     assert clause.by is not None
     assert clause.against is not None
+    import numpy as np
+
+    from curate.allocation import total_variation
     from curate.audit_run import observe
     from curate.run import open_run
 
     one, other = (
         shares(run, observe(run).column(clause.by)) for run in (measured.run, open_run(measured.base / clause.against))
     )
-    names = {*one, *other}
-    yield Figure(sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in names) / 2, "total variation")
+    names = sorted({*one, *other})
+    parts = [np.array([found.get(name, 0.0) for name in names]) for found in (one, other)]
+    yield Figure(total_variation(*parts), "total variation")
 
 
 FIGURES: Mapping[str, Callable[[Clause, Measured], Iterator[Figure]]] = {

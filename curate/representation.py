@@ -46,11 +46,16 @@ def _step(name: str, groups: pl.DataFrame, summary: pl.DataFrame) -> dict[str, A
         "step": name,
         "unit": unit,
         "columns": columns,
-        "short": groups.filter(pl.col("shortfall") > 0).sort("shortfall", descending=True).to_dicts(),
-        "lost": groups.filter((pl.col("documents_before") > 0) & (pl.col("documents_after") == 0)).to_dicts(),
+        "short": _first(groups.filter(pl.col("shortfall") > 0).sort("shortfall", descending=True)),
+        "lost": _first(groups.filter((pl.col("documents_before") > 0) & (pl.col("documents_after") == 0))),
         "summary": [{"measure": measure, "value": value} for measure, value in said if measure != "note"],
         "notes": [value for measure, value in said if measure == "note"],
     }
+
+
+def _first(groups: pl.DataFrame) -> dict[str, Any]:
+    """How many groups there are, and the first of them."""
+    return {"groups": groups.height, "first": groups.head(NAMED).to_dicts()}
 
 
 def _column(column: str, groups: pl.DataFrame) -> dict[str, Any]:
@@ -64,16 +69,17 @@ def attention(parts: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader must see first: groups below their target, groups that were asked for and are not there."""
     said = []
     for part in parts:
-        short, lost = part["short"], part["lost"]
+        short, lost = part["short"]["first"], part["lost"]["first"]
+        shorts, losts = part["short"]["groups"], part["lost"]["groups"]
         if short:
             names = ", ".join(
                 f"{row['column']} = {row['group']} ({row['after']:,} of {row['target']:,.0f} {part['unit']})"
                 for row in short[:NAMED]
             )
-            more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
-            said.append(f"{part['step']}: {plural(len(short), 'group')} got less than asked: {names}{more}.")
+            more = f" and {shorts - NAMED} more" if shorts > NAMED else ""
+            said.append(f"{part['step']}: {plural(shorts, 'group')} got less than asked: {names}{more}.")
         if lost:
             names = ", ".join(f"{row['column']} = {row['group']}" for row in lost[:NAMED])
-            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+            more = f" and {losts - NAMED} more" if losts > NAMED else ""
             said.append(f"{part['step']}: no document is left of {names}{more}.")
     return said

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.filter import Filter
+
 MAX_BINS = 40
 MAX_LABELS = 20
 MAX_LABEL_CHARS = 60  # a longer value is not a label and could be text of a document: it is counted, never shown
@@ -51,6 +53,21 @@ class Summary:
     high: float | None
     mean: float | None
     typical: float | None
+
+
+def step_tables(
+    ledger: pl.LazyFrame, steps: Sequence[str], filters: Mapping[str, Filter]
+) -> dict[str, dict[str, pl.DataFrame]]:
+    """The tables that steps add to the report, by step: each sees its own scores by their bare names.
+
+    `steps` are all steps of the run; `filters` those that are asked.
+    """
+    scores = find_scores(ledger.collect_schema(), steps)
+    found = {}
+    for name, filter in filters.items():
+        own = {score.name: score.name.removeprefix(f"{name}.") for score in scores if score.step == name}
+        found[name] = filter.tables(ledger.rename(own))
+    return {name: tables for name, tables in found.items() if tables}
 
 
 def find_scores(schema: Mapping[str, pl.DataType], steps: Sequence[str]) -> list[Column]:
