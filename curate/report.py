@@ -245,20 +245,14 @@ def _rules(
 
 def _estimate(alone: int, sample: Row) -> Row:
     """Sampled documents that break this rule and no other, and the 95 % interval of that over the ledger."""
+    from curate.stats import wilson_ends
+
     size, documents = sample["documents"], sample["of"]
     if not size:
         return dict.fromkeys(("alone", "alone_estimate", "alone_low", "alone_high"))
-    low, high = (alone / size, alone / size) if size == documents else wilson(alone, size)
+    low, high = (alone / size, alone / size) if size == documents else wilson_ends(alone, size)
     estimate = {"alone_estimate": alone / size, "alone_low": low, "alone_high": high}
     return {"alone": alone} | {name: round(value * documents) for name, value in estimate.items()}
-
-
-def wilson(hits: float, trials: float, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), good also for few or no hits."""
-    rate, shrink = hits / trials, 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / shrink
-    half = z / shrink * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------

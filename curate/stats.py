@@ -52,6 +52,12 @@ def wilson(hits: ArrayLike, trials: ArrayLike, z: float = Z_95) -> Interval:
     return Interval(rate, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1))
 
 
+def wilson_ends(hits: float, trials: float) -> tuple[float, float]:
+    """Both ends of the 95 % score interval of one share."""
+    found = wilson(hits, trials)
+    return float(found.low), float(found.high)
+
+
 def newcombe(
     removed: ArrayLike, documents: ArrayLike, other_removed: ArrayLike, other_documents: ArrayLike
 ) -> Interval:

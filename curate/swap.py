@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Scorer = Callable[["pl.Series"], Any]  # a string column in, one finite number per text out
 
 SLOT, CAPITAL_SLOT = "{term}", "{Term}"
-Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -163,11 +162,13 @@ def _report(
     import numpy as np
     import polars as pl
 
+    from curate.stats import wilson
+
     change = on_good - np.median(on_good, axis=0)
     flagged = (on_good >= threshold).sum(axis=1)
     widest = np.abs(change).argmax(axis=1)
     rate = flagged / len(good)
-    low, high = wilson_interval(flagged, len(good))
+    _, low, high = wilson(flagged, len(good))
     terms = pl.DataFrame(
         {
             "axis": [axis for axis, _ in pairs],
@@ -201,14 +202,3 @@ def _report(
         terms=terms,
         sentences=sentences,
     )
-
-
-def wilson_interval(hits: Any, trials: int) -> tuple[Any, Any]:
-    """The 95 % Wilson interval of a share, for arrays of hits."""
-    import numpy as np
-
-    share = np.asarray(hits) / trials
-    spread = Z_95 * np.sqrt(share * (1 - share) / trials + Z_95**2 / (4 * trials**2))
-    middle = share + Z_95**2 / (2 * trials)
-    size = 1 + Z_95**2 / trials
-    return np.clip((middle - spread) / size, 0, 1), np.clip((middle + spread) / size, 0, 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.report import wilson
+from curate.stats import wilson_ends
 
 Row = dict[str, Any]
 
@@ -65,7 +65,7 @@ def _kept(cells: pl.DataFrame, stays: pl.Expr, back: pl.Expr, asked_later: bool)
         if tried and open_:
             squares = float(cells.filter(back & sampled)["squares"].sum())
             size = float(tried) if what == "documents" else tried**2 / squares  # documents they are worth (Kish)
-            low, high = wilson(known / tried * size, size)
+            low, high = wilson_ends(known / tried * size, size)
         estimate = sure + known + round(open_ * known / tried) if tried and open_ else None if open_ else sure + known
         row |= {
             name: estimate,
@@ -89,13 +89,13 @@ def _overlap(cells: pl.DataFrame, breaks: pl.Expr) -> Row:
         if size == documents:
             row |= {name: found, f"{name}_low": found, f"{name}_high": found}
             continue
-        low, high = wilson(found, size)
+        low, high = wilson_ends(found, size)
         row |= {name: round(documents * found / size)}
         row |= {f"{name}_low": math.floor(documents * low), f"{name}_high": math.ceil(documents * high)}
     hidden, known = ~pl.col("reached"), ~pl.col("reached") & sampled
     tried, open_ = count(cells, known), count(cells, hidden & ~sampled)
     hit = count(cells, known & breaks)
-    low, high = wilson(hit, tried) if tried and open_ else (0.0, 1.0 if open_ else 0.0)
+    low, high = wilson_ends(hit, tried) if tried and open_ else (0.0, 1.0 if open_ else 0.0)
     return row | {
         "hidden_breaks": hit + round(open_ * hit / tried) if tried else None if open_ else 0,
         "hidden_breaks_low": hit + math.floor(open_ * low),

@@ -40,6 +40,12 @@ def test_half_a_document_is_added_where_none_was_removed() -> None:
     assert 0 < float(found.low) < float(found.high) < 1
 
 
+def test_wilson_matches_the_textbook() -> None:
+    low, high = stats.wilson_ends(10, 100)  # Wilson 1927: 0.0552 to 0.1744
+    assert (round(low, 4), round(high, 4)) == (0.0552, 0.1744)
+    assert stats.wilson_ends(0, 50)[0] == 0
+
+
 def test_wilson_is_within_0_and_1_and_like_scipys() -> None:
     for hits, trials in ((0, 10), (3, 10), (10, 10)):
         theirs = scipy_stats.binomtest(hits, trials).proportion_ci(method="wilson")
