@@ -7,13 +7,15 @@ turn of the role `system`, without the white space around it; white space alone 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from curate.turns import ASSISTANT, SYSTEM, USER, FormError, Said, check_count
 
-HUMAN, ASSISTED = "\n\nHuman:", "\n\nAssistant:"
-MARKERS = (HUMAN, ASSISTED)
-_MARKER = {USER: HUMAN, ASSISTANT: ASSISTED}
+MARKERS = ("\n\nHuman:", "\n\nAssistant:")
+_MARKER = dict(zip((USER, ASSISTANT), MARKERS, strict=True))
+_ROLE = {f"{marker}{space}": role for role, marker in _MARKER.items() for space in ("", " ")}
+_CUT = re.compile(f"((?:{'|'.join(MARKERS)}) ?)")  # faster than two levels of str.split, and keeps the marker
 _BARE = ("Human:", "Assistant:")
 
 
@@ -24,16 +26,10 @@ def is_transcript(text: str) -> bool:
 
 def read(text: str, *, is_prompt: bool = False) -> list[Said]:
     """The turns of a transcript; an empty assistant turn that ends a prompt is template, no turn."""
-    said: list[Said] = []
-    for number, part in enumerate(_opened(text).split(HUMAN)):
-        answers = part.split(ASSISTED)
-        first = answers[0]
-        if number:
-            said.append((USER, _content(first)))
-        elif content := first.strip():
-            said.append((SYSTEM, content))
-        for answer in answers[1:]:
-            said.append((ASSISTANT, _content(answer)))
+    pieces = _CUT.split(_opened(text))
+    before = pieces[0].strip()
+    said = [(SYSTEM, before)] if before else []
+    said += [(_ROLE[pieces[i]], pieces[i + 1].rstrip()) for i in range(1, len(pieces), 2)]
     if is_prompt and said and said[-1] == (ASSISTANT, ""):
         said.pop()
     return said
@@ -43,17 +39,17 @@ def put(text: str, contents: Sequence[str], *, is_prompt: bool = False, where: s
     """The transcript with new contents in its template."""
     check_count(contents, len(read(text, is_prompt=is_prompt)))
     opened = _opened(text)
+    pieces = _CUT.split(opened)
     rest = iter(contents)
-    made: list[str] = []
-    for role, raw in _pieces(opened):
-        old = raw.strip() if role == SYSTEM else _content(raw)
-        if role == SYSTEM and not old:
-            made.append(raw)
+    for number in range(0, len(pieces), 2):
+        raw = pieces[number]
+        old = raw.rstrip() if number else raw.strip()
+        if number == 0 and not old:
             continue
-        start = raw.index(old) if role == SYSTEM else len(raw) - len(raw.removeprefix(" "))
-        new = next(rest, old)  # the empty turn that ends a prompt has no content of its own
-        made += (_MARKER.get(role, ""), raw[:start], without_marker(new, where), raw[start + len(old) :])
-    return "".join(made)[len(opened) - len(text) :]
+        start = raw.index(old)
+        new = without_marker(next(rest, old), where)  # the empty turn that ends a prompt has no content of its own
+        pieces[number] = f"{raw[:start]}{new}{raw[start + len(old) :]}"
+    return "".join(pieces)[len(opened) - len(text) :]
 
 
 def write(said: Sequence[Said], where: str) -> str:
@@ -74,23 +70,9 @@ def write(said: Sequence[Said], where: str) -> str:
 
 def without_marker(content: str, where: str) -> str:
     """The content, which must not hold a marker: it would be read as a turn of its own."""
-    if HUMAN in content or ASSISTED in content:
+    if any(marker in content for marker in MARKERS):
         raise FormError(f"{where}: wanted a content without the marker of a turn, got one that holds a marker")
     return content
-
-
-def _pieces(text: str) -> list[Said]:
-    """The role of each turn and all that stands between its marker and the next."""
-    pieces: list[Said] = []
-    for number, part in enumerate(text.split(HUMAN)):
-        first, *answers = part.split(ASSISTED)
-        pieces.append((USER if number else SYSTEM, first))
-        pieces += [(ASSISTANT, answer) for answer in answers]
-    return pieces
-
-
-def _content(raw: str) -> str:
-    return raw[1:].rstrip() if raw[:1] == " " else raw.rstrip()
 
 
 def _opened(text: str) -> str:
