@@ -161,7 +161,9 @@ def test_the_same_contents_are_the_same_record(drawn: tuple[str, Record]) -> Non
     schema, record = drawn
     before = copy.deepcopy(record)
     made = form(schema).put(record, [turn.content for turn in form(schema).turns(record)])
-    assert orjson.dumps(made) == orjson.dumps(before)
+    assert {name: orjson.dumps(value) for name, value in made.items()} == {
+        name: orjson.dumps(value) for name, value in before.items()
+    }
 
 
 @given(any_record(), st.data())
@@ -232,8 +234,9 @@ def test_a_message_keeps_its_calls_and_images_in_another_schema() -> None:
 def test_every_schema_writes_its_own_example(schema: str) -> None:
     record, _ = EXAMPLES[schema]
     turns = form(schema).turns(record)
-    assert form(schema).turns(convert(turns, schema, record, form(schema))) == turns if schema != "alpaca" else True
-    assert set(convert(turns, schema, record, form(schema))) == {*SCHEMAS[schema].columns, *SCHEMAS[schema].optional}
+    made = convert(turns, schema, record, form(schema))
+    assert form(schema).turns(made) == turns
+    assert {*made} == {*SCHEMAS[schema].columns, *SCHEMAS[schema].optional}
 
 
 @pytest.mark.parametrize(
