@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from curate import transcripts
@@ -38,6 +38,16 @@ def messages(*contents: str) -> list[Record]:
 
 def hh(*contents: str) -> str:
     return "".join(f"\n\n{('Human', 'Assistant')[i % 2]}: {content}" for i, content in enumerate(contents))
+
+
+def converted(turns: Sequence[Turn], other: str, record: Record, given: Form) -> Record:
+    """The record in another schema; not an example when calls differ in turns that count as one."""
+    try:
+        return convert(turns, other, record, given)
+    except FormError as error:
+        if "all its places hold alike" not in str(error):
+            raise
+        reject()
 
 
 # One record of each schema with the turns that it holds.
@@ -191,7 +201,7 @@ def test_new_contents_leave_the_rest_of_a_message(drawn: tuple[str, Record], dat
 def test_a_chat_goes_to_another_schema_and_back(drawn: tuple[str, Record], other: str) -> None:
     schema, record = drawn
     turns = form(schema).turns(record)
-    made = convert(turns, other, record, form(schema))
+    made = converted(turns, other, record, form(schema))
     assert form(other).turns(made) == turns
     assert form("messages").turns(convert(turns, "messages", made, form(other))) == turns
 
@@ -200,11 +210,7 @@ def test_a_chat_goes_to_another_schema_and_back(drawn: tuple[str, Record], other
 def test_a_pair_goes_to_another_schema_and_back(drawn: tuple[str, Record], other: str) -> None:
     schema, record = drawn
     turns = form(schema).turns(record)
-    try:
-        made = convert(turns, other, record, form(schema))
-    except FormError as error:
-        assert "all its places hold alike" in str(error)  # noqa: PT017
-        return
+    made = converted(turns, other, record, form(schema))
     assert form(other).turns(made) == turns
     assert form("implicit").turns(convert(turns, "implicit", made, form(other))) == turns
 
