@@ -5,6 +5,7 @@ from __future__ import annotations
 from curate.filters.balance import Balance
 from curate.filters.blocklist import Blocklist
 from curate.filters.c4 import C4Quality, RefinedwebLines
+from curate.filters.chat import ChatChecks
 from curate.filters.classifier import Classifier
 from curate.filters.decontaminate import Decontaminate
 from curate.filters.exact import ExactDuplicates
@@ -23,6 +24,7 @@ __all__ = [
     "Balance",
     "Blocklist",
     "C4Quality",
+    "ChatChecks",
     "Classifier",
     "Decontaminate",
     "ExactDuplicates",
