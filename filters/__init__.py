@@ -14,6 +14,7 @@ from curate.filters.language import Language
 from curate.filters.length import Length
 from curate.filters.near import NearDuplicates
 from curate.filters.pii import RedactPii
+from curate.filters.preference import PreferenceChecks
 from curate.filters.quality import FinewebQuality, GopherQuality
 from curate.filters.repeated_lines import RepeatedLines
 from curate.filters.repetition import GopherRepetition
@@ -35,6 +36,7 @@ __all__ = [
     "Language",
     "Length",
     "NearDuplicates",
+    "PreferenceChecks",
     "RedactPii",
     "RefinedwebLines",
     "RepeatedLines",

@@ -286,3 +286,22 @@ def bloom_has(table: Bytes, keys: Hashes) -> Flags:
         for value in (key, key * BLOOM_FACTOR >> BLOOM_SHIFT):
             out[place] &= table[np.int64((value & mask) >> THREE)] >> np.uint8(value & SEVEN) & np.uint8(1) == 1
     return out
+
+
+@kernel
+def row_jaccards(hashes: Hashes, ends: Ints, others: Hashes, other_ends: Ints) -> Floats:
+    """The Jaccard similarity of two sorted sets of hashes by row; NaN where both are empty."""
+    out = np.full(len(ends) - 1, np.nan)
+    for row in range(len(out)):
+        at, end = ends[row], ends[row + 1]
+        other, other_end = other_ends[row], other_ends[row + 1]
+        whole = end - at + other_end - other
+        common: Int = 0
+        while at < end and other < other_end:
+            one, two = hashes[at], others[other]
+            common += 1 if one == two else 0
+            at += 1 if one <= two else 0
+            other += 1 if two <= one else 0
+        if whole > 0:
+            out[row] = common / (whole - common)
+    return out
