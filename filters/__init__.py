@@ -8,6 +8,7 @@ from curate.filters.c4 import C4Quality, RefinedwebLines
 from curate.filters.chat import ChatChecks
 from curate.filters.classifier import Classifier
 from curate.filters.decontaminate import Decontaminate
+from curate.filters.disagreement import Disagreement
 from curate.filters.exact import ExactDuplicates
 from curate.filters.groups import Groups
 from curate.filters.language import Language
@@ -28,6 +29,7 @@ __all__ = [
     "ChatChecks",
     "Classifier",
     "Decontaminate",
+    "Disagreement",
     "ExactDuplicates",
     "FinewebQuality",
     "GopherQuality",

@@ -109,13 +109,15 @@ def choose(
     summands: Signatures,
     threshold: Int,
     most: Int,
+    sides: Hashes,
 ) -> Chosen:
     """Walk through texts from the most to the least wanted; one stays unless it is similar to one that stays already.
 
     Text i is in the buckets `buckets[ends[i]:ends[i + 1]]`, and is compared with the first `most` texts of each that
     stay. So a bucket of any number of similar texts costs one comparison each. The first `earlier` texts are those of
     an earlier corpus: they stay, and as many of them beside the others are compared. Of a `signed` one only the
-    signature is known, so that its similarity is an estimate.
+    signature is known, so that its similarity is an estimate. Where `sides` has a number for each text, only texts of
+    different sides are compared.
     """
     rows = len(starts)
     kept = np.full(rows, -1, np.int64)
@@ -140,6 +142,8 @@ def choose(
                 if seen[other] == row:
                     continue
                 seen[other] = row
+                if len(sides) > 0 and sides[other] == sides[row]:
+                    continue
                 if signed[other]:
                     if not own_known:
                         own[:] = EMPTY
