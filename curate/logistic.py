@@ -12,13 +12,11 @@ STEPS = 50
 CLOSE = 1e-8
 
 
-def fit(
-    features: Numbers, positive: NDArray[np.bool_], ridge: float = RIDGE, counts: Numbers | None = None
-) -> Numbers:
+def fit(features: Numbers, positive: NDArray[np.bool_], ridge: float = RIDGE, counts: Numbers | None = None) -> Numbers:
     """The weights of the features that make the labels most likely, less the ridge times half their squares.
 
-    `counts` says how often each row was seen, once without it. Without an intercept a pair turned round has the opposite prediction. Newton's method with halved steps where a
-    whole one goes too far.
+    `counts` says how often each row was seen, once without it. Without an intercept a pair turned round has the
+    opposite prediction. Newton's method with halved steps where a whole one goes too far.
     """
     signs = np.where(positive, 1.0, -1.0)
     often = np.ones(len(features)) if counts is None else counts

@@ -64,7 +64,8 @@ def check_filter(filter: Filter, docs: pl.DataFrame | None = None) -> None:
     """Check a filter against the contract; FilterCheckError lists everything that is wrong.
 
     `docs` are example documents with `text` and whatever other columns the filter reads; texts that are hard on filters
-    (empty, a megabyte, NUL, emoji, right to left, ...) are added; where `docs` have `turns`, in each turn. Columns that only rules read need not be given.
+    (empty, a megabyte, NUL, emoji, right to left, ...) are added, in each turn where `docs` have `turns`. Columns that
+    only rules read need not be given.
     """
     problems: list[str] = []
     for check in (_travels, _is_documented):

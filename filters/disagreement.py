@@ -25,8 +25,8 @@ class Disagreement(CorpusFilter, name="disagreement"):
 
     Nothing is dropped for disagreement alone. With `max_entropy` records are dropped on which raters disagree so much
     and of whose ratings more than `max_failed_share` come from raters who failed: who always gave the same value
-    where that is no accident, or agree with others far less than other raters do. Ratings are a list of `{rater, group, value}`, or one column
-    for each rater.
+    where that is no accident, or agree with others far less than other raters do. Ratings are a list of `{rater, group,
+    value}`, or one column for each rater.
     """
 
     source: ClassVar[str] = (
@@ -167,14 +167,19 @@ class Disagreement(CorpusFilter, name="disagreement"):
         else:
             lists = _as_ratings(column(docs, self.ratings))
         known = pl.element().struct.field("value").is_not_null()
-        return lists.cast(RATED).to_frame("rated").select(
-            pl.col("rated").list.eval(pl.element().filter(known)).fill_null(pl.lit([], dtype=RATED))
-        )["rated"]
+        return (
+            lists.cast(RATED)
+            .to_frame("rated")
+            .select(pl.col("rated").list.eval(pl.element().filter(known)).fill_null(pl.lit([], dtype=RATED)))["rated"]
+        )
 
     def _positive(self) -> pl.Expr:
         """Whether a value is positive."""
         if self.min_positive is not None:
-            return pl.col("value").cast(pl.Float64, strict=False).fill_nan(None).fill_null(float("-inf")) >= self.min_positive
+            return (
+                pl.col("value").cast(pl.Float64, strict=False).fill_nan(None).fill_null(float("-inf"))
+                >= self.min_positive
+            )
         return pl.col("value").str.to_lowercase().is_in([one.lower() for one in self.positive])
 
 

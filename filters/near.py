@@ -102,7 +102,7 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         return scores_read(self.scope, self.keep, self.between)
 
     def sketch(self, docs: pl.DataFrame) -> pl.DataFrame:
-        """The keys of each document's bands (null without a word), its bytes, scope and side, its rank for each priority."""
+        """The keys of each document's bands (null without a word), its bytes, scope and side, its ranks by priority."""
         from curate.kernels.minhash import band_keys, empty, signatures
 
         cut = self.bands()
@@ -126,7 +126,10 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         parts: list[Part] = []
         for number, path in enumerate(self.earlier()):
             parts += self._parts(path, corpus, folder / f"against-{number:03d}")
-        return decide(corpus, Work(folder, self.bands(), self.ngram, self.unit, self.threshold, tuple(parts), self.between is not None))
+        return decide(
+            corpus,
+            Work(folder, self.bands(), self.ngram, self.unit, self.threshold, tuple(parts), self.between is not None),
+        )
 
     def earlier(self) -> tuple[Path, ...]:
         """The earlier corpora: what `against` names, patterns resolved, without this run's own index."""

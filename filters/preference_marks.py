@@ -17,15 +17,17 @@ FORMS = {
 }
 PHRASES = {
     "refusal": (
-        r"(?i)(?-u:\b)(?:i['’]?m (?:very |really |so )?sorry,? (?:but )?(?:i|that)|i(?:['’]m| am) (?:not able|unable) to"
+        r"(?i)(?-u:\b)(?:i['’]?m (?:very |really |so )?sorry,? (?:but )?(?:i|that)"
+        r"|i(?:['’]m| am) (?:not able|unable) to"
         r"|i (?:can['’]?t|cannot|won['’]t|will not|could not|couldn['’]t) (?:help|assist|answer|provide|do that|support"
         r"|recommend|advise|give (?:you )?(?:advice|that|any)|in good conscience|condone|encourage)"
         r"|i(?:['’]m| am) not (?:going to|comfortable)|i (?:must|have to) (?:decline|refuse)|as an ai)"
     ),
     "hedging": (
-        r"(?i)(?-u:\b)(?:it depends|i(?:['’]m| am) not (?:quite |really |entirely )?(?:sure|certain)|i don['’]t (?:really )?know"
-        r"|it(?:['’]s| is) hard to say|i could be wrong|i might be wrong|as far as i know|it seems (?:like|that)|perhaps"
-        r"|possibly|i would guess|my guess|generally speaking|may or may not)(?-u:\b)"
+        r"(?i)(?-u:\b)(?:it depends|i(?:['’]m| am) not (?:quite |really |entirely )?(?:sure|certain)"
+        r"|i don['’]t (?:really )?know|it(?:['’]s| is) hard to say|i could be wrong|i might be wrong"
+        r"|as far as i know|it seems (?:like|that)|perhaps|possibly|i would guess|my guess"
+        r"|generally speaking|may or may not)(?-u:\b)"
     ),
     "flattery": (
         r"(?i)\A\W*(?:(?:that(?:['’]s| is|['’]s such| is such)|what|this is) (?:a |an )?(?:really |very |truly |such )?"
@@ -36,12 +38,13 @@ PHRASES = {
     ),
 }
 AGREES = (
-    r"(?i)\A\W*(?:(?:yes|yeah|absolutely|definitely|exactly|of course)(?-u:\b)|i (?:completely |totally |fully |do )?agree"
+    r"(?i)\A\W*(?:(?:yes|yeah|absolutely|definitely|exactly|of course)(?-u:\b)"
+    r"|i (?:completely |totally |fully |do )?agree"
     r"|you(?:['’]re| are) (?:absolutely |completely |totally |quite )?right|that(?:['’]s| is) (?:right|true|correct))"
 )
 OPINION = (
-    r"(?i)(?-u:\b)(?:i (?:really |strongly |personally )?(?:think|believe|feel|don['’]t think)|in my (?:opinion|view)|imo(?-u:\b)"
-    r"|don['’]t you (?:think|agree)|if you ask me|i['’]m (?:sure|convinced|certain))"
+    r"(?i)(?-u:\b)(?:i (?:really |strongly |personally )?(?:think|believe|feel|don['’]t think)"
+    r"|in my (?:opinion|view)|imo(?-u:\b)|don['’]t you (?:think|agree)|if you ask me|i['’]m (?:sure|convinced|certain))"
 )
 
 # Counts of a response; how far those of chosen lie above those of rejected is what a shortcut can see.

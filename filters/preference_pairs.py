@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from curate.filter import Partition
 from curate.filters.keep import PLACE
@@ -146,7 +147,7 @@ def _cycles(documents: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def oriented(difference: Numbers, fold: Numbers) -> tuple[Numbers, Numbers]:
+def oriented(difference: Numbers, fold: ArrayLike) -> tuple[Numbers, Numbers]:
     """Differences between the responses of pairs, of which half are turned round, as those of positives and negatives.
 
     The lowest bit of the fold says which: so each pair counts once, and neither label has a side of its own.

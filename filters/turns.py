@@ -43,7 +43,8 @@ INSTRUCTIONS = (
     r"(?i)\A\s*you are an? (?:helpful|friendly|harmless|honest|respectful|large language|ai )"
     r"|(?-u:\b)as an? (?:large |ai |artificial intelligence )(?:language )?model(?-u:\b)"
     r"|(?-u:\b)(?:i am|i['’]m|my name is) (?:chatgpt|gpt-?\d|claude|gemini|bard|llama|qwen|deepseek|mistral)(?-u:\b)"
-    r"|(?-u:\b)(?:developed|trained|created|made) by (?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
+    r"|(?-u:\b)(?:developed|trained|created|made) by "
+    r"(?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
 )
 CUT_OFF = r"[\p{L}\p{N},(\u{2013}\u{2014}-]\s*\z"
 LISTED = r"(?:\A|\n)\s*(?:[-*+•|#>]|\d+[.)])[^\n]*\s*\z"  # the last line of a list, a table or a heading needs no stop

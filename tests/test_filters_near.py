@@ -341,9 +341,8 @@ def test_between_compares_only_different_values_so_that_train_is_cleared_of_test
 
 
 def test_between_finds_prompts_that_differ_in_a_word() -> None:
-    texts = docs("can you tell me how to bake bread with rye flour and a little salt at home",
-                 "can you tell me how to bake bread with rye flour and a little salt at home please",
-                 "what is the tallest tree in the world and how old is it", split=["test", "train", "train"])  # fmt: skip
+    prompt = "can you tell me how to bake bread with rye flour and a little salt at home"
+    texts = docs(prompt, f"{prompt} please", "what is the tallest tree in the world", split=["test", "train", "train"])
 
     found = duplicate_of(texts, between="split", ngram=2, keep=[{"split": ["test", "train"]}])
 

@@ -225,7 +225,9 @@ def test_copies_in_an_earlier_corpus_take_no_place_from_texts_of_this_one() -> N
     starts, signed = np.cumsum(lengths) - lengths, np.zeros(7, np.bool_)
     hashes = np.array([value for one in sets for value in sorted(one)], np.uint64)
 
-    found = choose(np.arange(8), np.zeros(7, np.int64), 1, starts, lengths, hashes, 5, signed, *affine32(128), 0.6, 2, NO_SIDES)
+    found = choose(
+        np.arange(8), np.zeros(7, np.int64), 1, starts, lengths, hashes, 5, signed, *affine32(128), 0.6, 2, NO_SIDES
+    )
 
     assert found.kept.tolist() == [-1] * 6 + [5]
 
