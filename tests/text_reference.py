@@ -8,14 +8,15 @@ from itertools import pairwise
 from statistics import mean, median
 
 from curate.kernels import lines as line_rules
-from curate.kernels import tokens as kinds
+from curate.kernels import token_rules as kinds
+from curate.kernels import tokens as made
 from curate.kernels import utf8
 
 APOSTROPHES = "'’"
 QUOTES = "\"'`«´»‘’‚“”„"
 HYPHENS = "-–—~"
-SHORT_FORMS = set(kinds.SHORT_FORMS.split())
-UNITS = set(kinds.UNITS.split())
+SHORT_FORMS = set(made.SHORT_FORMS.split())
+UNITS = set(made.UNITS.split())
 LABEL = r"[A-Za-z0-9\u00a1-\uffff]"
 HOST = re.compile(
     rf"(?:{LABEL}(?:[A-Za-z0-9\u00a1-\uffff_-]*{LABEL})?\.)+[a-z]{{2,63}}(?::[0-9]{{2,5}})?(?:[/?#].*)?", re.S
@@ -26,7 +27,7 @@ COUNTER = re.compile(rf"(?=[0-9,.]*[0-9])[0-9,.]+[kKmMbB]? *(?:{'|'.join(line_ru
 
 
 def has(char: str, bit: int) -> bool:
-    return bool(int(kinds.bits()[ord(char)]) & bit)
+    return bool(int(made.bits()[ord(char)]) & bit)
 
 
 def letter(char: str) -> bool:
@@ -175,10 +176,10 @@ def tokens(text: str, plain: bool = False) -> list[str]:
 
 
 def flags(token: str) -> int:
-    found = kinds.IS_WORD if not all(has(char, kinds.SYMBOL) for char in token) else 0
-    found |= kinds.HAS_LETTER if any(map(letter, token)) else 0
-    found |= kinds.IS_PUNCTUATION if all(has(char, kinds.PUNCTUATION) for char in token) else 0
-    return found | (kinds.IS_TERMINAL if len(token) == 1 and has(token, kinds.TERMINAL) else 0)
+    found = made.IS_WORD if not all(has(char, kinds.SYMBOL) for char in token) else 0
+    found |= made.HAS_LETTER if any(map(letter, token)) else 0
+    found |= made.IS_PUNCTUATION if all(has(char, kinds.PUNCTUATION) for char in token) else 0
+    return found | (made.IS_TERMINAL if len(token) == 1 and has(token, kinds.TERMINAL) else 0)
 
 
 # --- repetition -------------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def repetition(text: str, way: str = "fineweb") -> list[float]:
 
 def quality(text: str, stops: list[str], way: str = "fineweb") -> list[float]:
     every = tokens(text, way != "fineweb")
-    words = [token for token in every if way != "fineweb" or flags(token) & kinds.IS_WORD]
+    words = [token for token in every if way != "fineweb" or flags(token) & made.IS_WORD]
     sizes = [len(word) for word in words]
     count = max(len(every), 1)
     stop_count = sum(token in stops for token in every) if way == "dolma" else len(set(every) & set(stops))
@@ -311,9 +312,9 @@ def sentences(text: str) -> int:
             known = flags(token)
             if place == 0:
                 count, ended = count + 1, False
-            if known & kinds.IS_TERMINAL:
+            if known & made.IS_TERMINAL:
                 ended = True
-            elif ended and not known & kinds.IS_PUNCTUATION:
+            elif ended and not known & made.IS_PUNCTUATION:
                 count, ended = count + 1, False
     return count
 

@@ -17,13 +17,12 @@ from curate.kernels.tokens import (
     BEGINS_LINE,
     IS_PUNCTUATION,
     IS_TERMINAL,
-    UPPER,
-    Flag,
     bits,
     frozen,
     slices,
     tokens,
 )
+from curate.kernels.token_rules import UPPER, Flag
 from curate.kernels.utf8 import LETTER, SPACE, WORD, Bytes, Offsets, Texts, decode
 
 Bits = NDArray[np.uint16]

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.repetition import slot_of, table_mask
-from curate.kernels.shingle import FACTOR, START, Hashes
+from curate.kernels.blocks import LINE_FEED, line_at
+from curate.kernels.repetition import cleared, slot_of, table_mask
+from curate.kernels.shingle import Hashes
+from curate.kernels.token_rules import TERMINAL, Bits, Flag
 from curate.kernels.tokens import (
     HAS_LETTER,
     IS_WORD,
-    TERMINAL,
-    Flag,
     Numbers,
     bits,
     frozen,
@@ -25,7 +25,6 @@ from curate.kernels.tokens import (
 from curate.kernels.utf8 import SPACE, Bytes, Offsets, Texts, decode, texts
 
 Floats = NDArray[np.float64]
-Bits = NDArray[np.uint16]
 Way = Literal["fineweb", "paper", "dolma"]
 
 WAYS = ("fineweb", "paper", "dolma")
@@ -41,7 +40,7 @@ QUALITY = (
     "stop_words",
 )
 LINES = ("end_marks", "short_lines", "repeated_chars", "line_feeds_per_word")
-LINE_FEED, DOT, HASH, HYPHEN, STAR, BULLET, ELLIPSIS = 0x0A, 0x2E, 0x23, 0x2D, 0x2A, 0x2022, 0x2026
+DOT, HASH, HYPHEN, STAR, BULLET, ELLIPSIS = 0x2E, 0x23, 0x2D, 0x2A, 0x2022, 0x2026
 BLOOM = 4096  # bits that tell most words from stop words
 
 
@@ -172,6 +171,10 @@ def quality_kernel(
     """The measures of each text."""
     rows = len(offsets) - 1
     out = np.zeros((rows, 8), np.float64)
+    plain = np.zeros(256, np.uint8)  # bytes that `line_marks` passes over; Dolma's way looks at each
+    for byte in range(256):
+        quiet = byte > 0x1E and byte < 0x80 and byte != DOT and byte != HASH
+        plain[byte] = 1 if quiet and way != DOLMA else 0
     met = np.full(len(stops) + 1, -1, np.int64)  # the last text in which each stop word was met
     for row in range(rows):
         begin, last = token_offsets[row], token_offsets[row + 1]
@@ -193,7 +196,9 @@ def quality_kernel(
                 if low < stop_offsets[own + 1] and stops[low] == hashes[place]:
                     stop_count += 1 if way == DOLMA or met[low] != row else 0
                     met[low] = row
-        marks, dots, line_count, bullets, trailing = line_marks(data, offsets[row], offsets[row + 1], bits, way)
+        marks, dots, line_count, bullets, trailing = line_marks(
+            data, offsets[row], offsets[row + 1], bits, plain, way
+        )
         every = max(last - begin, 1)
         out[row, 0] = words
         if words:
@@ -210,7 +215,7 @@ def quality_kernel(
 
 
 @kernel
-def line_marks(data: Bytes, at: Int, end: Int, bits: Bits, way: Int) -> tuple[Int, Int, Int, Int, Int]:
+def line_marks(data: Bytes, at: Int, end: Int, bits: Bits, plain: Bytes, way: Int) -> tuple[Int, Int, Int, Int, Int]:
     """Number signs, ellipses, lines, lines that begin with a bullet, lines that end in an ellipsis.
 
     Dolma counts words with either sign once, as number signs, splits lines at line feeds alone and strips nothing.
@@ -224,6 +229,12 @@ def line_marks(data: Bytes, at: Int, end: Int, bits: Bits, way: Int) -> tuple[In
         ended = at == end
         if not ended:
             byte = data[at]
+            if plain[byte]:
+                at += 1
+                while at < end and plain[data[at]]:
+                    at += 1
+                stops = 0
+                continue
             if byte == DOT:
                 stops += 1
                 if stops == 3:
@@ -269,23 +280,18 @@ def lines_kernel(data: Bytes, offsets: Offsets, token_offsets: Offsets, bits: Bi
     most: Int = 1
     for row in range(rows):
         most = max(most, offsets[row + 1] - offsets[row] + 1)
-    room = table_mask(most) + 1
-    keys = np.empty(room, np.uint64)
-    stamps = np.zeros(room, np.int32)
+    slots = np.empty(table_mask(most) + 1, np.uint32)
+    keys = np.empty(most + 1, np.uint64)
     for row in range(rows):
         at, end = offsets[row], offsets[row + 1]
         feeds, lines, ended, short, repeated, total = 0, 0, 0, 0, 0, 0
         for place in range(at, end):
             feeds += data[place] == LINE_FEED
-        mask = table_mask(feeds + 1)
+        mask = cleared(slots, feeds + 1)
+        known = np.uint32(0)
         while at < end:
             start = at
-            chars = 0
-            value: Int = START
-            while at < end and data[at] != LINE_FEED:
-                value = (value ^ np.uint64(data[at])) * FACTOR
-                chars += 1 if data[at] & 0xC0 != 0x80 else 0
-                at += 1
+            at, value, chars = line_at(data, at, end)
             total += chars
             if at > start and has_ink(data, start, at, bits):
                 lines += 1
@@ -295,11 +301,13 @@ def lines_kernel(data: Bytes, offsets: Offsets, token_offsets: Offsets, bits: Bi
                     last -= 1
                 code, _ = decode(data, last, at)
                 ended += code >= 0 and bits[code] & TERMINAL != 0
-                slot = slot_of(keys, stamps, row + 1, mask, value)
-                if stamps[slot] == row + 1:
+                slot = slot_of(slots, mask, keys, value)
+                if slots[slot]:
                     repeated += chars
                 else:
-                    keys[slot], stamps[slot] = value, row + 1
+                    known += np.uint32(1)
+                    slots[slot] = known
+                    keys[known] = value
             at += 1
         if lines:
             out[row, 0] = ended / lines

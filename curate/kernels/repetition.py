@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.shingle import FACTOR, START, Hashes, fmix
+from curate.kernels.blocks import LINE_FEED, ONE, line_at, mixed
+from curate.kernels.shingle import FACTOR, HALF, Hashes
 from curate.kernels.tokens import Numbers, bits, slices, tokens
 from curate.kernels.utf8 import SPACE, Bytes, Offsets, Texts, decode
 
 Floats = NDArray[np.float64]
+Slots = NDArray[np.uint32]
 Way = Literal["fineweb", "paper", "dolma"]
 
 WAYS = ("fineweb", "paper", "dolma")
@@ -34,8 +36,6 @@ NAMES = (
 )
 LINE_SHARE, PARAGRAPH_SHARE, LINE_CHARS, PARAGRAPH_CHARS, FIRST_GRAM = range(5)
 LONGEST = 10
-LINE_FEED = 0x0A
-HALF = np.uint64(32)
 
 
 def repetition(given: Texts, way: Way = "fineweb") -> Floats:
@@ -51,75 +51,103 @@ def repetition(given: Texts, way: Way = "fineweb") -> Floats:
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
-@inlined
-def slot_of(keys: Hashes, stamps: Numbers, stamp: Int, mask: Int, key: Int) -> Int:
-    """The place of a key in an open table, or the free one where it belongs; entries of other stamps are free."""
-    place = np.int64(fmix(key) & np.uint64(mask))
-    while stamps[place] == stamp and keys[place] != key:
-        place = (place + 1) & mask
-    return place
-
-
 @kernel
 def table_mask(count: Int) -> Int:
-    """One less than the size of a table for so many keys: a power of two, at most half full."""
+    """One less than the number of slots in a table for so many keys: a power of two, at most half full."""
     size = 16
     while size < 2 * count:
         size *= 2
     return size - 1
 
 
+@inlined
+def cleared(slots: Slots, count: Int) -> Int:
+    """Make an open table ready for so many keys, and return its mask.
+
+    A slot has the number of a key, counted from 1, or 0 where it is free: so small a table stays in the cache.
+    """
+    mask = table_mask(count)
+    for slot in range(mask + 1):
+        slots[slot] = 0
+    return np.uint64(mask)
+
+
+@inlined
+def slot_of(slots: Slots, mask: Int, keys: Hashes, key: Int) -> Int:
+    """The slot of a key, or the free one where it belongs; `keys` has the keys by number."""
+    slot = (key * FACTOR >> HALF) & mask
+    number = slots[slot]
+    while number and keys[number] != key:
+        slot = (slot + ONE) & mask
+        number = slots[slot]
+    return slot
+
+
+@kernel
+def numbered(
+    found: Hashes, begin: Int, count: Int, slots: Slots, keys: Hashes, counts: Numbers, firsts: Numbers, runs: Slots
+) -> Int:
+    """Number the distinct keys among `count` from `begin` on, in the order in which they are met, from 1.
+
+    `runs` gets the number of each one, `counts` and `firsts` by number how often and where first; returns how many.
+    """
+    mask = cleared(slots, count)
+    known = np.uint32(0)
+    for place in range(count):
+        key = found[begin + place]
+        slot = slot_of(slots, mask, keys, key)
+        number = slots[slot]
+        if number == 0:
+            known += np.uint32(1)
+            number = known
+            slots[slot] = number
+            keys[number] = key
+            counts[number] = 0
+            firsts[number] = place
+        counts[number] += 1
+        runs[place] = number
+    return np.int64(known)
+
+
 @kernel
 def repeated_pieces(
-    data: Bytes,
-    at: Int,
-    end: Int,
-    least: Int,
-    all_copies: bool,
-    keys: Hashes,
-    stamps: Numbers,
-    seen: Numbers,
-    stamp: Int,
+    data: Bytes, at: Int, end: Int, least: Int, all_copies: bool, slots: Slots, keys: Hashes, seen: Numbers
 ) -> tuple[Int, Int, Int, Int]:
     """Split bytes at runs of at least `least` line feeds (0: at each one); pieces, repeated ones, their characters.
 
     The fourth number is that of all characters. With `all_copies` the first copy of a repeated piece counts too.
-    """  # fmt: skip
+    """
     feeds = 0
     for place in range(at, end):
         feeds += data[place] == LINE_FEED
-    mask = table_mask(feeds + 1)
+    mask = cleared(slots, feeds + 1)
+    known = np.uint32(0)
     pieces, copies, chars, total = 0, 0, 0, 0
     while True:
-        value: Int = START
-        length = 0
-        feeds = 0
-        while at < end:
-            byte = data[at]
-            if byte == LINE_FEED:
-                feeds = 1
-                while least and at + feeds < end and data[at + feeds] == LINE_FEED:
-                    feeds += 1
-                if feeds >= least:
-                    break
-                value = (value ^ np.uint64(byte)) * FACTOR
-                length += 1
-                at += 1
-                feeds = 0
-                continue
-            value = (value ^ np.uint64(byte)) * FACTOR
-            length += 1 if byte & 0xC0 != 0x80 else 0
-            at += 1
+        at, value, length = line_at(data, at, end)
+        while True:
+            feeds = 0
+            while at + feeds < end and data[at + feeds] == LINE_FEED and (feeds == 0 or least > 0):
+                feeds += 1
+            if feeds == 0 or feeds >= least:
+                break
+            at, other, more = line_at(data, at + 1, end)
+            value = mixed(value, other)
+            length += 1 + more
         pieces += 1
         total += length + feeds
-        place = slot_of(keys, stamps, stamp, mask, value)
-        if stamps[place] == stamp:
-            first_too = 2 if all_copies and seen[place] == 0 else 1
+        slot = slot_of(slots, mask, keys, value)
+        number = slots[slot]
+        if number:
+            first_too = 2 if all_copies and seen[number] == 0 else 1
             copies += first_too
             chars += first_too * length
-            seen[place] = 1
+            seen[number] = 1
         else:
-            keys[place], stamps[place], seen[place] = value, stamp, 0
+            known += np.uint32(1)
+            slots[slot] = known
+            keys[known] = value
+            seen[known] = 0
         if feeds == 0:
             return pieces, copies, chars, total
         at += feeds
@@ -170,26 +198,22 @@ def repetition_kernel(
     most: Int = 1
     for row in range(rows):
         most = max(most, offsets[row + 1] - offsets[row] + 1, token_offsets[row + 1] - token_offsets[row])
-    room = table_mask(most) + 1
-    keys = np.empty(room, np.uint64)
-    stamps = np.zeros(room, np.int32)
-    values = np.empty(room, np.int32)
-    words = np.empty(most, np.int32)
-    runs = np.empty(most + 1, np.int32)  # the number of the run that begins at each word; -1 where it is no candidate
+    slots = np.empty(table_mask(most) + 1, np.uint32)
+    keys = np.empty(most + 1, np.uint64)
+    found = np.empty(most, np.uint64)
+    words = np.empty(most, np.uint32)
+    runs = np.empty(most + 1, np.uint32)  # the number of the run that begins at each word; 0 where it is no candidate
+    numbers = np.empty(most, np.uint32)
     candidates = np.empty(most, np.int32)
-    counts = np.empty(most, np.int32)
-    firsts = np.empty(most, np.int32)
+    counts = np.empty(most + 1, np.int32)
+    firsts = np.empty(most + 1, np.int32)
     sums = np.zeros(most + 1, np.int64)
-    stamp = 0
     for row in range(rows):
         at, end = offsets[row], offsets[row + 1]
         if at == end:
             continue
         least = 0 if way == DOLMA else 1
-        stamp += 1
-        lines, copies, in_copies, length = repeated_pieces(
-            data, at, end, least, way == DOLMA, keys, stamps, values, stamp
-        )
+        lines, copies, in_copies, length = repeated_pieces(data, at, end, least, way == DOLMA, slots, keys, counts)
         begin, count = token_offsets[row], token_offsets[row + 1] - token_offsets[row]
         for place in range(count):
             sums[place + 1] = sums[place] + chars[begin + place]
@@ -197,71 +221,46 @@ def repetition_kernel(
         out[row, LINE_SHARE] = copies / lines
         out[row, LINE_CHARS] = in_copies / whole
         if way != DOLMA:
-            stamp += 1
             first, last = stripped(data, at, end, bits)
             if has_blank_line(data, first, last):  # else it is one paragraph
-                paragraphs, copies, in_copies, _ = repeated_pieces(
-                    data, first, last, 2, False, keys, stamps, values, stamp
-                )
+                paragraphs, copies, in_copies, _ = repeated_pieces(data, first, last, 2, False, slots, keys, counts)
                 out[row, PARAGRAPH_SHARE] = copies / paragraphs
                 out[row, PARAGRAPH_CHARS] = in_copies / whole
 
-        mask = table_mask(count)
-        stamp += 1
-        known = 0
-        for place in range(count):
-            slot = slot_of(keys, stamps, stamp, mask, hashes[begin + place])
-            if stamps[slot] != stamp:
-                keys[slot], stamps[slot], values[slot] = hashes[begin + place], stamp, known
-                counts[known] = 0
-                known += 1
-            words[place] = values[slot]
-            counts[values[slot]] += 1
+        numbered(hashes, begin, count, slots, keys, counts, firsts, words)
         left = 0
         for place in range(count):
             candidate = counts[words[place]] > 1
-            runs[place] = words[place] if candidate else -1
+            runs[place] = words[place] if candidate else 0
             candidates[left] = place
             left += candidate
         for n in range(2, LONGEST + 1):
             if count < n:
                 break
-            stamp += 1
-            mask = table_mask(left)
-            known = 0
             kept = 0
-            for number in range(left):
+            runs[count] = 0
+            for number in range(left):  # both runs of n - 1 words are repeated
                 place = candidates[number]
-                if place + n > count or runs[place + 1] < 0:
-                    runs[place] = -1
-                    continue
-                key = np.uint64(runs[place]) << HALF | np.uint64(words[place + n - 1])
-                slot = slot_of(keys, stamps, stamp, mask, key)
-                if stamps[slot] != stamp:
-                    keys[slot], stamps[slot], values[slot] = key, stamp, known
-                    counts[known] = 0
-                    firsts[known] = place
-                    known += 1
-                runs[place] = values[slot]
-                counts[values[slot]] += 1
+                found[kept] = np.uint64(runs[place]) << HALF | np.uint64(words[min(place + n, count) - 1])
                 candidates[kept] = place
-                kept += 1
+                kept += place + n <= count and runs[place + 1] > 0
+                runs[place] = 0
+            known = numbered(found, 0, kept, slots, keys, counts, firsts, numbers)
+            if n <= 4:
+                times, start = 1, 0
+                for number in range(1, known + 1):
+                    if counts[number] > times:
+                        times, start = counts[number], candidates[firsts[number]]
+                spaces = n - 1 if way == FINEWEB else 0
+                out[row, FIRST_GRAM + n - 2] = times * (sums[start + n] - sums[start] + spaces) / whole
             left = 0
             for number in range(kept):
                 place = candidates[number]
-                if counts[runs[place]] > 1:
-                    candidates[left] = place
-                    left += 1
-                else:
-                    runs[place] = -1
-            if n <= 4:
-                times, start = 1, 0
-                for number in range(known):
-                    if counts[number] > times:
-                        times, start = counts[number], firsts[number]
-                spaces = n - 1 if way == FINEWEB else 0
-                out[row, FIRST_GRAM + n - 2] = times * (sums[start + n] - sums[start] + spaces) / whole
-            elif left:
+                repeated = counts[numbers[number]] > 1
+                runs[place] = numbers[number] if repeated else 0
+                candidates[left] = place
+                left += repeated
+            if n > 4 and left:
                 out[row, FIRST_GRAM + n - 2] = duplicated(candidates, left, runs, counts, sums, count, n, way, whole)
     return out
 
@@ -270,7 +269,7 @@ def repetition_kernel(
 def duplicated(
     candidates: Numbers,
     left: Int,
-    runs: Numbers,
+    runs: Slots,
     counts: Numbers,
     sums: NDArray[np.int64],
     count: Int,

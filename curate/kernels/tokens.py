@@ -6,51 +6,43 @@ marks, commas, full stops after a small letter, a digit or two capitals, `'s`, u
 the like are tokens of their own, an address is one token, and what is left is cut around hyphens between letters,
 around `: < > = /` before a letter, commas between letters, and where a sentence seems to end inside (`lower.Upper`).
 `plain` tokens are the chunks themselves. docs/quality.md says how far this agrees with spaCy.
+
+The last tokens are kept: steps that follow each other ask for those of the same texts, or of some of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.shingle import FACTOR, START, Hashes, fmix
-from curate.kernels.utf8 import (
-    LETTER,
-    MALFORMED,
-    MARK,
-    SPACE,
-    UNSPACED,
-    WORD,
-    Bytes,
-    Offsets,
-    Texts,
-    decode,
-    tables,
+from curate.kernels.blocks import hash_of, places_in
+from curate.kernels.shingle import Hashes
+from curate.kernels.token_rules import (
+    CURLY,
+    APOSTROPHE,
+    DIGIT,
+    DOT,
+    LAST,
+    OF_CLASSES,
+    POINT,
+    PUNCTUATION,
+    SYMBOL,
+    TERMINAL,
+    TICK,
+    UPPER,
+    Bits,
+    Codes,
+    Flag,
+    split_chunk,
 )
+from curate.kernels.utf8 import LETTER, MARK, SPACE, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables
 
-Bits = NDArray[np.uint16]
-Codes = NDArray[np.int32]
 Numbers = NDArray[np.int32]
-Flag: TypeAlias = Any  # a truth value inside a kernel
-
-# A code point's class in the lower byte (`utf8`, and three bits of our own), its kind in the upper one.
-OF_CLASSES = WORD | SPACE | UNSPACED | LETTER | MARK
-DIGIT = 32  # an ASCII digit
-TICK = 64  # an apostrophe
-POINT = 128  # a full stop
-PUNCTUATION = 1 << 8  # general category P
-TERMINAL = 2 << 8  # ends a sentence (Unicode's Sentence_Terminal)
-SYMBOL = 4 << 8  # a token of nothing else is no word to FineWeb
-UPPER = 8 << 8  # general categories Lu and Lt
-LOWER = 16 << 8  # general category Ll
-FIRST = 32 << 8  # split off when it begins a chunk
-LAST = 64 << 8  # split off when it ends one
-ICON = 128 << 8  # general category So: a token wherever it stands
 
 # What is known of a token.
 IS_WORD = 1  # something in it is no symbol
@@ -59,23 +51,22 @@ IS_PUNCTUATION = 4  # all of it
 IS_TERMINAL = 8  # one mark that ends a sentence
 BEGINS_LINE = 16  # a line feed stands before it, or nothing but white space
 
-SLICE_BYTES = 1 << 20  # of texts that are looked at together: their tokens fit in the processor's cache
-MOST_SPECIAL = 24  # characters of the longest contraction that is looked for
+SLICE_BYTES = 1 << 26  # of texts that are looked at together: four batches of a run
 SHORT_FORMS = (
     "mr. mrs. ms. dr. prof. st. jr. inc. ltd. co. corp. e.g. i.e. a.m. p.m. vs. messrs. rev. gen. gov. sen. rep. mt. "
     "bros. jan. feb. mar. apr. jun. jul. aug. sep. sept. oct. nov. dec."
 )
 UNITS = "km m dm cm mm ha nm yd in ft kg g mg t lb oz Pa hPa mbar mb MB kb KB gb GB tb TB T G M K"
-
-HASH, PERCENT, APOSTROPHE, PLUS, COMMA, HYPHEN, DOT, SLASH = 0x23, 0x25, 0x27, 0x2B, 0x2C, 0x2D, 0x2E, 0x2F
-COLON, AT, CURLY, UNDERSCORE, ELLIPSIS = 0x3A, 0x40, 0x2019, 0x5F, 0x2026
 LINE_FEED = 0x0A
 ALL = 0xFFFF  # every bit of a class and kind
-WIDE = 0xA1  # letters from here on are taken as part of an address
+OTHERS = ALL - MARK
 
 
 class Tokens(NamedTuple):
-    """The tokens of texts end to end: those of text i are `offsets[i]` to `offsets[i + 1]` of each array."""
+    """The tokens of texts end to end: those of text i are `offsets[i]` to `offsets[i + 1]` of each array.
+
+    Hashes tell tokens apart within one process; they are not the same on every machine.
+    """
 
     hashes: Hashes
     chars: Numbers
@@ -83,10 +74,41 @@ class Tokens(NamedTuple):
     offsets: Offsets
 
 
+class Kept(NamedTuple):
+    """The tokens that were made last, and of what."""
+
+    given: Texts
+    plain: bool
+    tokens: Tokens
+
+
+_kept: list[Kept] = []  # one or none; replaced as a whole, so that threads see one or the other
+
+
 def tokens(given: Texts, plain: bool = False) -> Tokens:
     """The tokens of each text; with `plain` the chunks between white space."""
+    global _kept
+    for kept in _kept:
+        known = selected(kept, given) if kept.plain == plain else None
+        if known is not None:
+            return known
     short, units = packed_words()
-    return tokens_kernel(given.data, given.offsets, bits(), short, units, plain)
+    found = Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), short, units, plain)))
+    _kept = [Kept(given, plain, found)]
+    return found
+
+
+def selected(kept: Kept, given: Texts) -> Tokens | None:
+    """The tokens of texts that are all among those kept, compared byte by byte and in the same order, else None."""
+    rows = len(given.offsets) - 1
+    if rows > len(kept.given.offsets) - 1:
+        return None
+    places = places_in(given.data, given.offsets, kept.given.data, kept.given.offsets)
+    if len(places) != rows:
+        return None
+    if rows == len(kept.given.offsets) - 1:
+        return kept.tokens
+    return Tokens(*map(frozen, selected_kernel(*kept.tokens, places)))
 
 
 def frozen(array: Any) -> Any:
@@ -131,312 +153,29 @@ def slices(given: Texts, size: int = SLICE_BYTES) -> Iterator[tuple[int, int, Te
 
 
 @inlined
-def is_digit(code: Int) -> Flag:
-    """Whether a code point is an ASCII digit."""
-    return 0x30 <= code <= 0x39
-
-
-@inlined
-def is_small(bits: Int) -> Flag:
-    """Whether a letter may be a small one: letters without case are both."""
-    return (bits & LETTER) != 0 and (bits & UPPER) == 0
-
-
-@inlined
-def is_capital(bits: Int) -> Flag:
-    """Whether a letter may be a capital."""
-    return (bits & LETTER) != 0 and (bits & LOWER) == 0
-
-
-@inlined
-def is_quote(code: Int) -> Flag:
-    """Whether a code point is a quotation mark."""
-    return (
-        code == 0x22
-        or code == APOSTROPHE
-        or code == 0x60
-        or code == 0xAB
-        or code == 0xB4
-        or code == 0xBB
-        or 0x2018 <= code <= 0x201A
-        or 0x201C <= code <= 0x201E
-    )
-
-
-@inlined
-def is_hyphen(code: Int) -> Flag:
-    """Whether a code point joins words: hyphen, dashes, tilde."""
-    return code == HYPHEN or code == 0x2013 or code == 0x2014 or code == 0x7E
-
-
-@kernel
-def has_packed(words: Hashes, value: Int) -> Flag:
-    """Whether a packed word is in a sorted list."""
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high) >> 1
-        if words[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(words) and words[low] == value
-
-
-@kernel
-def packed(codes: Codes, lo: Int, hi: Int, lower: bool) -> Int:
-    """At most eight ASCII characters as one number, 0 for others; ASCII capitals lowered if asked."""
-    value = np.uint64(0)
-    for place in range(lo, hi):
-        code = codes[place]
-        if code < 0 or code > 0x7F:
-            return np.uint64(0)
-        if lower and 0x41 <= code <= 0x5A:
-            code += 0x20
-        value = value << np.uint64(8) | np.uint64(code)
-    return value
-
-
-@kernel
-def contraction(codes: Codes, lo: Int, hi: Int) -> Int:
-    """Where `n't`, `'ll`, `'ve`, `'re`, `'d` or `'m` begins in a chunk of ASCII letters that ends so, else -1."""
-    if hi - lo < 3 or hi - lo > MOST_SPECIAL:
-        return -1
-    last, before = codes[hi - 1], codes[hi - 2]
-    start: Int = -1
-    if before in (APOSTROPHE, CURLY):
-        if last == 0x74 and codes[hi - 3] == 0x6E:  # n't
-            start = hi - 3
-        elif last == 0x64 or last == 0x6D:  # 'd, 'm
-            start = hi - 2
-    elif codes[hi - 3] == APOSTROPHE or codes[hi - 3] == CURLY:
-        ends_in_e = last == 0x65 and (before == 0x76 or before == 0x72)  # 've, 're
-        if ends_in_e or (last == 0x6C and before == 0x6C):  # 'll
-            start = hi - 3
-    if start <= lo:
-        return -1
-    for place in range(lo, start):
-        code = codes[place]
-        if not (0x41 <= code <= 0x5A or 0x61 <= code <= 0x7A):
-            return -1
-    return start
-
-
-@kernel
-def is_special(codes: Codes, lo: Int, hi: Int, bits: Bits, short: Hashes) -> Flag:
-    """Whether a chunk is a known whole: a letter or an abbreviation with its full stop, a contraction."""
-    if codes[hi - 1] == DOT:
-        if hi - lo == 2:
-            return codes[lo] >= 0 and (bits[codes[lo]] & LETTER) != 0
-        return 2 < hi - lo <= 8 and has_packed(short, packed(codes, lo, hi, True))
-    return contraction(codes, lo, hi) >= 0
-
-
-@inlined
-def first_mark(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Int:
-    """How many characters are split off the beginning of a chunk."""
-    code = codes[lo]
-    if code < 0:
-        return 0
-    if bits[code] & FIRST or (code == PLUS and not (lo + 1 < hi and is_digit(codes[lo + 1]))):
-        return 1
-    size = 0
-    while lo + size < hi and codes[lo + size] == DOT:
-        size += 1
-    return size if size > 1 else 0
-
-
-@inlined
-def last_mark(codes: Codes, lo: Int, hi: Int, some: Int, bits: Bits, units: Hashes) -> Int:
-    """How many characters are split off the end of a chunk; `some` has the class bits of all its characters."""
-    code = codes[hi - 1]
-    if code < 0 or (bits[code] & LETTER and not some & (TICK | DIGIT)):
-        return 0
-    before = codes[hi - 2] if hi - 1 > lo else MALFORMED
-    before_bits = bits[before] if before >= 0 else np.uint16(0)
-    if code == DOT:
-        size = 1
-        while hi - size > lo and codes[hi - size - 1] == DOT:
-            size += 1
-        if size > 1 or before < 0:
-            return size if size > 1 else 0
-        if is_digit(before) or is_small(before_bits) or before in (PERCENT, PLUS, HYPHEN):
-            return 1
-        if before == 0xB2 or before_bits & LAST:
-            return 1
-        capitals = hi - 2 > lo and codes[hi - 3] >= 0 and is_capital(before_bits) and is_capital(bits[codes[hi - 3]])
-        return 1 if capitals else 0
-    if (code == 0x73 or code == 0x53) and before in (APOSTROPHE, CURLY):  # 's
-        return 2
-    if bits[code] & LAST:
-        return 1
-    if is_digit(before) and code in (PLUS, PERCENT, 0x24, 0xA3, 0x20AC):
-        return 1
-    if not some & DIGIT:
-        return 0
-    size = 0
-    while size < 5 and hi - size - 1 >= lo and codes[hi - size - 1] >= 0 and bits[codes[hi - size - 1]] & LETTER:
-        size += 1
-    if 0 < size < 5 and hi - size - 1 >= lo and is_digit(codes[hi - size - 1]):
-        return size if has_packed(units, packed(codes, hi - size, hi, False)) else 0
-    return 0
-
-
-@inlined
-def inner_mark(codes: Codes, at: Int, lo: Int, hi: Int, bits: Bits) -> Int:
-    """How many characters at `at`, inside a chunk, are a token of their own."""
-    code = codes[at]
-    if code < 0:
-        return 0
-    if code == DOT and at + 1 < hi and codes[at + 1] == DOT:
-        size = 2
-        while at + size < hi and codes[at + size] == DOT:
-            size += 1
-        return size
-    if code == ELLIPSIS or bits[code] & ICON:
-        return 1
-    if at == lo or at + 1 >= hi or codes[at - 1] < 0 or codes[at + 1] < 0:
-        return 0
-    before, after = codes[at - 1], codes[at + 1]
-    before_bits, after_bits = bits[before], bits[after]
-    if code in (PLUS, HYPHEN, 0x2A, 0x5E) and is_digit(before) and (is_digit(after) or after == HYPHEN):  # * ^
-        return 1
-    if code == DOT:
-        ends = is_small(before_bits) or is_quote(before)
-        return 1 if ends and (is_capital(after_bits) or is_quote(after)) else 0
-    if code == COMMA:
-        return 1 if before_bits & LETTER and after_bits & LETTER else 0
-    if not (before_bits & LETTER or is_digit(before)):
-        return 0
-    if is_hyphen(code):
-        size = 1
-        while size < 3 and at + size < hi and codes[at + size] == code:
-            size += 1
-        follows = at + size < hi and codes[at + size] >= 0 and bits[codes[at + size]] & LETTER
-        return size if follows else 0
-    joins = code == COLON or code == SLASH or 0x3C <= code <= 0x3E  # < = >
-    return 1 if joins and after_bits & LETTER else 0
-
-
-@kernel
-def is_host(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
-    """Whether a chunk is a host name of at least two labels, the last of small ASCII letters, and perhaps a rest."""
-    at = lo
-    label = lo
-    labels = 0
-    while at < hi:
-        code = codes[at]
-        if code == DOT:
-            if at == label or not (inner_label(codes[label]) and inner_label(codes[at - 1])):
-                return False
-            labels += 1
-            label = at + 1
-        elif not (inner_label(code) or code in (HYPHEN, UNDERSCORE)):
-            break
-        at += 1
-    if labels == 0 or not 2 <= at - label <= 63:
-        return False
-    for place in range(label, at):
-        if not 0x61 <= codes[place] <= 0x7A:
-            return False
-    if at < hi and codes[at] == COLON:
-        size = 0
-        while at + 1 + size < hi and is_digit(codes[at + 1 + size]):
-            size += 1
-        if not 2 <= size <= 5:
-            return False
-        at += 1 + size
-    return at == hi or codes[at] == SLASH or codes[at] == 0x3F or codes[at] == HASH
-
-
-@inlined
-def inner_label(code: Int) -> Flag:
-    """Whether a code point may begin a label of a host name."""
-    return is_digit(code) or 0x41 <= code <= 0x5A or 0x61 <= code <= 0x7A or WIDE <= code <= 0xFFFF
-
-
-@inlined
-def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
-    """Whether a chunk is a web or mail address: `[scheme://][user@]host.name[:port][/path]`."""
-    scheme = lo
-    while (
-        scheme < hi
-        and codes[scheme] >= 0
-        and (bits[codes[scheme]] & WORD or codes[scheme] == PLUS or codes[scheme] == HYPHEN or codes[scheme] == DOT)
-    ):
-        scheme += 1
-    start = lo
-    follows = scheme + 2 < hi and codes[scheme] == COLON
-    if follows and scheme - lo >= 2 and codes[scheme + 1] == SLASH and codes[scheme + 2] == SLASH:
-        start = scheme + 3
-    if is_host(codes, start, hi, bits):
-        return True
-    at = start
-    while at < hi and codes[at] != AT:
-        at += 1
-    return start < at < hi and is_host(codes, at + 1, hi, bits)
-
-
-@inlined
-def split_chunk(
-    codes: Codes, size: Int, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
-) -> Int:
-    """Mark in `cuts` where tokens begin inside a chunk of `size` characters, and return how many marks were set.
-
-    `some` has the class bits that any of its characters has, and `marks` of them are not `\\w`.
-    """
-    lo, hi, count = 0, size, 0
-    whole = False
-    while lo < hi:
-        if (codes[hi - 1] == DOT or some & TICK) and is_special(codes, lo, hi, bits, short):
-            whole = True
-            break
-        code = codes[lo]
-        cut = 0 if code < 0 or bits[code] & LETTER else first_mark(codes, lo, hi, bits)
-        start = lo
-        if cut:
-            lo += cut
-            cuts[lo] = 1
-        else:
-            cut = last_mark(codes, lo, hi, some, bits, units)
-            if cut == 0:
-                break
-            hi -= cut
-            cuts[hi] = 1
-            start = hi
-        count += 1
-        for place in range(start, start + cut):
-            marks -= 0 if bits[codes[place]] & WORD else 1
-    if lo >= hi:
-        return count
-    if whole:
-        inside = contraction(codes, lo, hi)
-        if inside > lo:
-            cuts[inside] = 1
-            count += 1
-        return count
-    if marks == 0 or (some & POINT and is_address(codes, lo, hi, bits)):
-        return count
-    at = lo
-    while at < hi:
-        code = codes[at]
-        mark = 0 if code >= 0 and bits[code] & WORD else inner_mark(codes, at, lo, hi, bits)
-        if mark:
-            cuts[at] = 1
-            cuts[at + mark] = 1
-            count += 2
-            at += mark
-        else:
-            at += 1
-    return count
-
-
-@inlined
 def flags_of(some: Int, every: Int, length: Int) -> Int:
     """What is known of a token, from the bits that some and all of its characters have."""
     flags = 0 if every & SYMBOL else IS_WORD
     flags |= HAS_LETTER if some & LETTER else 0
     flags |= IS_PUNCTUATION if every & PUNCTUATION else 0
     return flags | (IS_TERMINAL if length == 1 and every & TERMINAL else 0)
+
+
+@inlined
+def read_codes(data: Bytes, at: Int, end: Int, codes: Codes, places: Numbers) -> None:
+    """The code points of a chunk, and at which of its bytes each one begins."""
+    size: Int = 0
+    start = at
+    while at < end:
+        places[size] = at - start
+        code = np.int64(data[at])
+        if code < 0x80:
+            at += 1
+        else:
+            code, at = decode(data, at, end)
+        codes[size] = code
+        size += 1
+    places[size] = at - start
 
 
 @kernel
@@ -452,6 +191,7 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
     flags = np.empty(room, np.uint8)
     ends = np.zeros(rows + 1, np.int64)
     codes = np.empty(longest + 1, np.int32)
+    places = np.empty(longest + 1, np.int32)
     cuts = np.zeros(longest + 1, np.uint8)
     to = 0
     for row in range(rows):
@@ -466,53 +206,90 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                 begins = BEGINS_LINE if code == LINE_FEED else begins
                 at = after
                 continue
+            spaced: Flag = of_code & UNSPACED == 0
+            start = at
             size = 1
-            every, some = of_code, of_code
+            before, every, some = ALL, of_code, of_code  # before: what all characters but the last one have
+            last, last_at = of_code, at
             marks = 1 - (of_code & WORD)
-            value = (START ^ np.uint64(code)) * FACTOR
-            codes[0] = code
             at = after
-            stop = SPACE | UNSPACED if not of_code & UNSPACED else ALL - MARK
-            while at < end:  # a chunk, hashed as if it were one token; in scripts without spaces a letter and its marks
+            while at < end:  # in scripts without spaces a letter and its marks, else up to white space or such a letter
                 code, after = np.int64(data[at]), at + 1
-                if code >= 0x80:
+                if code < 0x80:
+                    of_code = np.int64(bits[code])
+                    if of_code & SPACE or not spaced:
+                        break
+                else:
                     code, after = decode(data, at, end)
-                of_code = np.int64(bits[code]) if code >= 0 else 0
-                if of_code & stop or (stop & LETTER and not of_code & MARK):
-                    break
-                codes[size] = code
+                    of_code = np.int64(bits[code]) if code >= 0 else 0
+                    if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
+                        break
+                last, last_at = of_code, at
+                at = after
                 size += 1
-                value = (value ^ np.uint64(code)) * FACTOR
+                before = every
                 every &= of_code
                 some |= of_code
                 marks += 1 - (of_code & WORD)
-                at = after
-            count = 0
-            if not (plain or every & LETTER or some & UNSPACED):
-                count = split_chunk(codes, size, marks, some, bits, short, units, cuts)
+            if plain or every & LETTER or some & UNSPACED:
+                hashes[to] = hash_of(data, start, at)
+                chars[to] = size
+                flags[to] = flags_of(some, every, size) | begins
+                begins = 0
+                to += 1
+                continue
+            if before & LETTER and size > 1 and last & LAST and not last & (LETTER | WORD | TICK | POINT):
+                hashes[to] = hash_of(data, start, last_at)  # letters and one mark, the most frequent case
+                chars[to] = size - 1
+                flags[to] = IS_WORD | HAS_LETTER | begins
+                if before & SYMBOL:
+                    flags[to] -= IS_WORD
+                hashes[to + 1] = hash_of(data, last_at, at)
+                chars[to + 1] = 1
+                flags[to + 1] = flags_of(last, last, 1)
+                begins = 0
+                to += 2
+                continue
+            read_codes(data, start, at, codes, places)
+            count = split_chunk(codes, size, marks, some, bits, short, units, cuts)
             if count == 0:
-                hashes[to] = fmix(value)
+                hashes[to] = hash_of(data, start, at)
                 chars[to] = size
                 flags[to] = flags_of(some, every, size) | begins
                 begins = 0
                 to += 1
                 continue
             cuts[size] = 1
-            value, some, every, length = START, 0, ALL, 0
+            first, some, every = 0, 0, ALL
             for place in range(size):
                 code = np.int64(codes[place])
                 of_code = np.int64(bits[code]) if code >= 0 else 0
-                value = (value ^ np.uint64(code)) * FACTOR
                 some |= of_code
                 every &= of_code
-                length += 1
                 if cuts[place + 1]:
                     cuts[place + 1] = 0
-                    hashes[to] = fmix(value)
-                    chars[to] = length
-                    flags[to] = flags_of(some, every, length) | begins
+                    hashes[to] = hash_of(data, start + places[first], start + places[place + 1])
+                    chars[to] = place + 1 - first
+                    flags[to] = flags_of(some, every, place + 1 - first) | begins
                     to += 1
-                    value, some, every, length, begins = START, 0, ALL, 0, 0
+                    first, some, every, begins = place + 1, 0, ALL, 0
             cuts[0] = 0
         ends[row + 1] = to
-    return Tokens(hashes[:to].copy(), chars[:to].copy(), flags[:to].copy(), ends)
+    return Tokens(hashes[:to], chars[:to], flags[:to], ends)
+
+
+@kernel
+def selected_kernel(hashes: Hashes, chars: Numbers, flags: Bytes, offsets: Offsets, rows: NDArray[np.int64]) -> Tokens:
+    """The tokens of some texts."""
+    ends = np.zeros(len(rows) + 1, np.int64)
+    for place in range(len(rows)):
+        ends[place + 1] = ends[place] + offsets[rows[place] + 1] - offsets[rows[place]]
+    count = ends[len(rows)]
+    own_hashes, own_chars, own_flags = np.empty(count, np.uint64), np.empty(count, np.int32), np.empty(count, np.uint8)
+    for place in range(len(rows)):
+        to, start, stop = ends[place], offsets[rows[place]], offsets[rows[place] + 1]
+        for token in range(stop - start):
+            own_hashes[to + token] = hashes[start + token]
+            own_chars[to + token] = chars[start + token]
+            own_flags[to + token] = flags[start + token]
+    return Tokens(own_hashes, own_chars, own_flags, ends)
