@@ -11,6 +11,7 @@ from curate.audit_counts import Observed
 from curate.errors import CurateError
 from curate.pipeline import Pipeline
 from curate.scores import find_scores
+from curate.turns import PARTS
 
 if TYPE_CHECKING:
     from curate.run import Run
@@ -51,9 +52,11 @@ def _by_design(
         read = [rule.expression() if not isinstance(rule, pl.Expr) else rule for rule in rules]
         roots = [root for expression in read for root in expression.meta.root_names()]
         for name in (*roots, *_balanced(step.filter)):
-            for column in (f"{step.name}.{name}", name, f"input.{name}", names.get(name, "")):
-                if column in schema:
-                    found.setdefault(column, set()).add(step.name)
+            own = [f"{step.name}.{part}.{name}" for part in PARTS[step.on]] or [f"{step.name}.{name}"]
+            for columns in (own, [name], [f"input.{name}"], [names.get(name, "")]):
+                if columns[0] in schema:
+                    for column in columns:
+                        found.setdefault(column, set()).add(step.name)
                     break
     return {column: frozenset(own) for column, own in found.items()}, ()
 
@@ -68,7 +71,8 @@ def texts_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The original texts of some documents: `id`, `text`."""
     from curate.lookup import records_of
 
-    column = run.manifest["columns"]["text"]
     for found in records_of(run, rows.select("file", "row")):
-        texts = found.select(pl.col("__file").alias("file"), pl.col("__row").alias("row"), pl.col(column).alias("text"))
+        texts = found.select(
+            pl.col("__file").alias("file"), pl.col("__row").alias("row"), pl.col("__text").alias("text")
+        )
         yield rows.join(texts, on=["file", "row"], how="inner").select("id", "text")

@@ -248,6 +248,7 @@ def public_steps(manifest: Mapping[str, Any]) -> list[Any]:
     """The pipeline's steps; of paths, which may tell of machines and people, the last part only."""
     from curate.filter import find_filter
     from curate.option_paths import change_paths
+    from curate.parse import STEP_KEYS
 
     def shorten(path: Any) -> str:
         return Path(path).name
@@ -255,7 +256,7 @@ def public_steps(manifest: Mapping[str, Any]) -> list[Any]:
     found = []
     for step in manifest["pipeline"].get("steps", []):
         public = dict(step)
-        for label in step.keys() - {"as"}:
+        for label in step.keys() - {*STEP_KEYS}:
             made = find_filter(label)
             fields = {} if made is None else made.model_fields
             public[label] = {

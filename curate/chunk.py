@@ -7,6 +7,7 @@ walks all steps from the first; what earlier passes scored costs a look-up.
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,14 +21,17 @@ from numpy.typing import NDArray
 from curate import store
 from curate.errors import StepError, StorageError
 from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter
-from curate.ledger import EDIT_TYPE, QUARANTINE_SCHEMA, Verdicts, apply_edits, in_sample, text_bytes
-from curate.plan import TEXT, Chunk, Plan, Planned, resolve
+from curate.ledger import EDIT_TYPE, QUARANTINE_SCHEMA, Verdicts, in_sample, text_bytes
+from curate.plan import Chunk, Plan, Planned, resolve
 from curate.read import Batch, read
+from curate.slices import TEXT, TURNS, cut, edited, gathered, has, placed, slices, whole
+from curate.turns import LISTS
 from curate.worker import doing
 
 FIRST_FAILURES = 100  # a step that fails on so many first documents in a row would fail on all
 BATCH_BYTES = 16_000_000  # of text held at once
 TRIAL_BYTES = 1_000_000  # the same for a trial, which stops after a few records
+_UNSCORED = (*LEDGER_COLUMNS, EDITS)  # what a corpus-wide step decides and what is no score of its own
 FAULT = "__fault"  # the column of stored results that holds the error of a document that could not be scored
 
 
@@ -279,6 +283,8 @@ class _Walk:
                 judged = verdicts.alive.copy()
             else:
                 judged = (verdicts.alive | verdicts.sampled) & (verdicts.fault_step < 0)
+            if step.parts:
+                judged &= _has_parts(step, verdicts.docs)
             own = self._score(step, verdicts, judged)
             if step.corpus_wide:
                 own |= self._decided(step, verdicts)
@@ -371,20 +377,25 @@ class _Walk:
             self.refused[number] = dict(record["sketch_faults"])
         frame = self.decided[number]
         aligned = verdicts.docs.select("row").join(frame, on="row", how="left", maintain_order="left")
+        if EDITS in step.decides and TURNS in verdicts.docs.columns:
+            edits, wrong = place_decided(step, verdicts.docs, aligned[EDITS])
+            aligned = aligned.with_columns(edits.alias(EDITS))
+            for position, error in wrong.items():
+                verdicts.fault(step.number, position, error)
         errors = self.refused[number]
         if errors:
             rows = verdicts.docs["row"].to_list()
             for position in range(len(rows)):
                 if rows[position] in errors:
                     verdicts.fault(step.number, position, errors[rows[position]])
-        return {column: aligned[column] for column in step.decides}
+        names = {column: column if column in _UNSCORED else f"{_prefix(step)}{column}" for column in step.decides}
+        return {name: aligned[column].alias(name) for column, name in names.items()}
 
     def _take(self, step: Planned, verdicts: Verdicts, own: dict[str, pl.Series]) -> None:
         """Put a step's columns where they belong: edits into the text, ledger columns and scores into the verdicts."""
         edits = own.pop(EDITS, None)
         if edits is not None:
-            texts, wrong = apply_edits(verdicts.docs[TEXT], edits)
-            verdicts.docs = verdicts.docs.with_columns(texts.alias(TEXT))
+            verdicts.docs, wrong = edited(verdicts.docs, edits)
             for position, error in wrong.items():
                 verdicts.fault(step.number, position, error)
         for name, values in own.items():
@@ -416,12 +427,33 @@ class _Walk:
         self, step: Planned, verdicts: Verdicts, own: dict[str, pl.Series], positions: NDArray[np.int64]
     ) -> dict[str, NDArray[np.bool_]]:
         """Every rule of a step on the judged documents; null, NaN and infinity are faults, never a verdict."""
+        if not step.parts:
+            return self._evaluate_on(step, verdicts, own, positions)
+        found = {rule.name: np.zeros(verdicts.docs.height, bool) for rule in step.rules}
+        for part in step.parts:
+            named = {name.removeprefix(f"{part}."): values for name, values in own.items()}
+            records = slices(verdicts.docs[TURNS], part).record
+            records = records[np.isin(records, positions)]
+            if step.on in LISTS:
+                kept = pl.Series(np.isin(np.arange(verdicts.docs.height), records))
+                named = {name: values.filter(kept).explode() for name, values in named.items()}
+            else:
+                named = {name: values[records] for name, values in named.items()}
+            for rule, values in self._evaluate_on(step, verdicts, named, records).items():
+                found[rule][records[values]] = True
+        faulty = np.isin(positions, list(verdicts.faults))
+        return {rule: values[positions] & ~faulty for rule, values in found.items()}
+
+    def _evaluate_on(
+        self, step: Planned, verdicts: Verdicts, own: dict[str, pl.Series], positions: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Every rule on the documents at `positions`, or on their slices: with one of `own` for each."""
         needed = dict.fromkeys(root for rule in step.rules for root in (() if rule.reads_text else rule.roots))
         needed |= dict.fromkeys(rule.name for rule in step.rules if rule.reads_text)
         columns = [self._column(name, verdicts, own).alias(name) for name in needed]
+        if len(positions) != verdicts.docs.height or step.parts:
+            columns = [column if step.parts and column.name in own else column.gather(positions) for column in columns]
         frame = pl.DataFrame(columns)
-        if len(positions) != verdicts.docs.height:
-            frame = frame[positions]
         values: dict[str, NDArray[np.bool_]] = {}
         bad = np.zeros(len(positions), bool)
         for rule in step.rules:
@@ -458,11 +490,12 @@ class _Walk:
     def _survivors(self, step: Planned, verdicts: Verdicts) -> pl.DataFrame:
         """Score and sketch the survivors for a corpus-wide step; return their keys and the columns that it reads."""
         started = time.perf_counter()
-        own = self._score(step, verdicts, verdicts.alive.copy())
+        judged = verdicts.alive & _has_parts(step, verdicts.docs) if step.parts else verdicts.alive.copy()
+        own = self._score(step, verdicts, judged)
         for name, values in own.items():
             verdicts.scores[f"{step.name}.{name}"] = values
         if step.sketch:
-            self._look_up(step, self.sketches, verdicts, verdicts.alive.copy())
+            self._look_up(step, self.sketches, verdicts, judged & verdicts.alive)
         self.work[step.name].seconds += time.perf_counter() - started
         columns = [
             verdicts.docs["row"],
@@ -474,7 +507,24 @@ class _Walk:
                 columns.append(self._column(name, verdicts, {}).alias(name))
         for at in np.flatnonzero(verdicts.fault_step == step.number):
             self.sketch_faults.append((int(verdicts.docs["row"][int(at)]), verdicts.faults[int(at)]))
-        return pl.DataFrame(columns).filter(pl.Series(verdicts.alive))
+        return pl.DataFrame(columns).filter(pl.Series(verdicts.alive & judged))
+
+
+def _has_parts(step: Planned, docs: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which records have something that the step judges."""
+    found = [has(docs[TURNS], part) for part in step.parts]
+    return functools.reduce(np.logical_or, found)
+
+
+def _prefix(step: Planned) -> str:
+    """What the names of a corpus-wide step's scores begin with: the part that it judges."""
+    return f"{step.parts[0]}." if step.parts else ""
+
+
+def place_decided(step: Planned, docs: pl.DataFrame, edits: pl.Series) -> tuple[pl.Series, dict[int, str]]:
+    """The edits that a corpus-wide step decided for what it judged, as edits of the records' texts."""
+    where = slices(docs[TURNS], step.parts[0]) if step.parts else whole(docs)
+    return placed(edits[where.record], where, docs[TURNS])
 
 
 def _stores(step: Planned) -> bool:
@@ -529,9 +579,11 @@ def _why(frame: pl.DataFrame, roots: tuple[str, ...], at: int) -> str:
 def _view(plan: Plan, step: Planned, verdicts: Verdicts, rows: NDArray[np.bool_]) -> pl.DataFrame:
     """What a filter sees: id, text, the input's other columns by name, and the earlier scores that it reads."""
     docs = verdicts.docs if rows.all() else verdicts.docs.filter(pl.Series(rows))
-    columns = [docs["id"], docs[TEXT]]
-    columns += [docs[name].alias(name[6:]) for name in docs.columns if name.startswith("input.")]
-    columns = [column for at, column in enumerate(columns) if at < 2 or column.name not in ("id", TEXT)]
+    columns = [docs["id"], docs[TEXT], *([docs[TURNS]] if TURNS in docs.columns else [])]
+    taken = {column.name for column in columns}
+    columns += [
+        docs[name].alias(name[6:]) for name in docs.columns if name.startswith("input.") and name[6:] not in taken
+    ]
     names = {column.name for column in columns}
     for name in dict.fromkeys((*step.filter.reads(), *step.reads)):
         if name not in names:
@@ -542,6 +594,38 @@ def _view(plan: Plan, step: Planned, verdicts: Verdicts, rows: NDArray[np.bool_]
 
 
 def _guarded(step: Planned, stored: _Stored, docs: pl.DataFrame) -> pl.DataFrame:
+    """A step's columns for records, checked: of the whole, or gathered from the parts that it judges."""
+    if TURNS not in docs.columns:
+        return _columns_of(step, stored, docs)
+    found: list[pl.DataFrame] = []
+    edits: list[pl.Series] = []
+    errors: dict[int, str] = {}
+    for part in step.parts or ("",):
+        where = slices(docs[TURNS], part) if part else whole(docs)
+        made = _columns_of(step, stored, cut(docs, where) if part else docs).drop(FAULT)
+        if EDITS in made.columns:
+            moved, wrong = placed(made[EDITS], where, docs[TURNS])
+            edits.append(moved)
+            errors |= wrong
+            made = made.drop(EDITS)
+        if part and stored.kind == "sketch":
+            made = gathered(made, where, part, docs.height)
+        elif part:
+            made = gathered(made, where, part, docs.height)
+            made = made.rename({name: f"{part}.{name}" for name in made.columns})
+        found.append(made)
+    if edits:
+        joined = pl.DataFrame([column.alias(str(at)) for at, column in enumerate(edits)])
+        found.append(joined.select(pl.concat_list(pl.all().fill_null([])).alias(EDITS)))
+    told = pl.Series(FAULT, [errors.get(at) for at in range(docs.height)], dtype=pl.String)
+    return pl.concat([told.to_frame(), *found], how="horizontal").select(*_named(stored))
+
+
+def _named(stored: _Stored) -> list[str]:
+    return [FAULT, *(name for name in stored.schema if name not in ("row", FAULT))]
+
+
+def _columns_of(step: Planned, stored: _Stored, docs: pl.DataFrame) -> pl.DataFrame:
     """A filter's columns, checked: one row per document and the columns that it announced."""
     if stored.kind == "sketch":
         assert isinstance(step.filter, CorpusFilter)
@@ -557,13 +641,12 @@ def _guarded(step: Planned, stored: _Stored, docs: pl.DataFrame) -> pl.DataFrame
             f"step {step.name} returned {made.height} rows for {docs.height} documents",
             hint="a filter returns one row per document, in order (a constant: pl.repeat(value, pl.len()))",
         )
-    if set(made.columns) != set(stored.schema) - {"row", FAULT}:
+    if set(made.columns) != set(stored.own):
         raise StepError(
-            f"step {step.name} returned the columns {sorted(made.columns)}, "
-            f"on an empty frame {sorted(set(stored.schema) - {'row', FAULT})}",
+            f"step {step.name} returned the columns {sorted(made.columns)}, on an empty frame {sorted(stored.own)}",
             hint="a filter must return the same columns for any documents",
         )
-    cast = made.select(pl.col(name).cast(kind) for name, kind in stored.schema.items() if name not in ("row", FAULT))
+    cast = made.select(pl.col(name).cast(kind) for name, kind in stored.own.items())
     return cast.select(pl.lit(None, pl.String).alias(FAULT), pl.all())
 
 
@@ -574,9 +657,10 @@ class _Stored:
         self.kind = kind
         self.root = plan.root
         self.name = results_name(chunk, plan.step_key(step) + ("-sketch" if kind == "sketch" else ""))
-        columns = dict(step.sketch or {}) if kind == "sketch" else dict(step.scores)
+        columns: dict[str, Any] = dict(step.sketch or {}) if kind == "sketch" else step.by_part(step.scores)
+        self.own: dict[str, Any] = dict(step.sketch or {}) if kind == "sketch" else dict(step.scores)
         if kind != "sketch" and step.edits and EDITS not in step.decides:
-            columns[EDITS] = EDIT_TYPE
+            columns[EDITS] = self.own[EDITS] = EDIT_TYPE
         self.schema: dict[str, Any] = {"row": pl.Int64(), FAULT: pl.String(), **columns}
         found = store.read_frame(plan.root, self.name)
         self.new = found is None

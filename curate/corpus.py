@@ -21,6 +21,7 @@ from curate.chunk import (
     decision_record,
     ledger_name,
     load,
+    place_decided,
     read_chunk,
     results_name,
     run_chunk,
@@ -30,9 +31,9 @@ from curate.earlier import content_of
 from curate.errors import UsageError
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, Corpus, CorpusFilter, Partition
-from curate.ledger import apply_edits
-from curate.plan import TEXT, Chunk, Plan, Planned, id_column, make_chunks, survey_all
+from curate.plan import Chunk, Plan, Planned, id_column, make_chunks, survey_all
 from curate.read import find_sources, unite
+from curate.slices import TEXT, TURNS, cut, edited, slices
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -82,7 +83,7 @@ class DiskCorpus(Corpus):
     def texts(self, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The texts, as edited so far, of the given (chunk, row) pairs."""
         for chunk, wanted in self._by_chunk(rows):
-            yield from texts_of(self.plan, chunk, wanted, self.plan.steps[: self.step.number])
+            yield from judged_texts(self.plan, chunk, wanted, self.step)
 
     def map_texts(self, function: Callable[[int, Frames], T], rows: pl.DataFrame) -> Iterator[T]:
         """Apply a function to the texts of the given pairs, those of consecutive chunks together."""
@@ -138,9 +139,15 @@ def texts_of(plan: Plan, chunk: Chunk, rows: pl.DataFrame, steps: tuple[Planned,
     """Texts of some rows of a chunk, read again, with the stored edits of the given steps replayed."""
     edits = edits_of(plan, chunk, steps)
     for batch in read_chunk(plan, chunk, want=()):
-        some = rows.join(batch.records.select("row", "id", TEXT), on="row", how="inner", maintain_order="left")
+        some = rows.join(batch.records, on="row", how="inner", maintain_order="left")
         if some.height:
-            yield some.with_columns(replay(some, edits).alias(TEXT))
+            yield replay(some, edits)
+
+
+def judged_texts(plan: Plan, chunk: Chunk, rows: pl.DataFrame, step: Planned) -> Iterator[pl.DataFrame]:
+    """What a corpus-wide step judges of some rows of a chunk, as edited before it."""
+    for docs in texts_of(plan, chunk, rows, plan.steps[: step.number]):
+        yield cut(docs, slices(docs[TURNS], step.parts[0])) if step.parts else docs
 
 
 def other_plan(plan: Plan, path: Path, executor: Executor) -> Plan:
@@ -154,7 +161,7 @@ def other_plan(plan: Plan, path: Path, executor: Executor) -> Plan:
     pipeline = plan.pipeline.model_copy(update={"input": found})
     surveys = survey_all(plan.root, find_sources([name], plan.pipeline.base), pipeline, executor)
     known = all(found.id in survey.columns for _, survey in surveys)  # else ids are made: file#row
-    columns = unite(surveys, found.text, id_column(surveys, pipeline) if known or found.id is None else None)
+    columns = unite(surveys, found.what, id_column(surveys, pipeline) if known or found.id is None else None)
     chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
     return replace(plan, pipeline=pipeline, columns=columns, chunks=chunks, repeats={})
 
@@ -166,10 +173,10 @@ def published_columns(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {"text": columns["text"], "id": columns["id"] or made}
 
 
-def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[pl.DataFrame]:
+def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[tuple[Planned, pl.DataFrame]]:
     """The stored edits (row, edits) of the given steps over a chunk, in the order of the steps."""
     numbers = {step.number: at for at, step in enumerate(plan.corpus_steps)}
-    found: list[pl.DataFrame] = []
+    found: list[tuple[Planned, pl.DataFrame]] = []
     for step in steps:
         if not step.edits:
             continue
@@ -178,17 +185,18 @@ def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[pl.Data
         else:
             stored = load(plan, chunk, results_name(chunk, plan.step_key(step)))
         if stored is not None:
-            found.append(stored.select("row", EDITS).filter(pl.col(EDITS).list.len() > 0))
+            found.append((step, stored.select("row", EDITS).filter(pl.col(EDITS).list.len() > 0)))
     return found
 
 
-def replay(docs: pl.DataFrame, edits: Iterable[pl.DataFrame]) -> pl.Series:
-    """The texts of `docs` (row, text) after stored edits, without running any filter."""
-    texts = docs[TEXT]
-    for stored in edits:
-        aligned = docs.select("row").join(stored, on="row", how="left", maintain_order="left")
-        texts, _ = apply_edits(texts, aligned[EDITS])
-    return texts
+def replay(docs: pl.DataFrame, edits: Iterable[tuple[Planned, pl.DataFrame]]) -> pl.DataFrame:
+    """The documents (row, text, perhaps turns, others) after stored edits, without running any filter."""
+    for step, stored in edits:
+        changes = docs.select("row").join(stored, on="row", how="left", maintain_order="left")[EDITS]
+        if EDITS in step.decides and TURNS in docs.columns:
+            changes, _ = place_decided(step, docs, changes)
+        docs, _ = edited(docs, changes)
+    return docs
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------
@@ -274,8 +282,7 @@ def _over_texts(
 ) -> T:
     """What a function makes of the texts of some rows of some chunks."""
     number, parts = task
-    steps = plan.steps[: step.number]
-    return function(number, (frame for chunk, rows in parts for frame in texts_of(plan, chunk, rows, steps)))
+    return function(number, (frame for chunk, rows in parts for frame in judged_texts(plan, chunk, rows, step)))
 
 
 def _over_documents(plan: Plan, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]) -> T:

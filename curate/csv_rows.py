@@ -12,13 +12,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from curate.errors import UsageError
-from curate.pieces import Piece, bad_record
+from curate.pieces import Piece, What, bad_record, read_form
 from curate.sources import Source
 from curate.streams import BLOCK_BYTES, PIECE_ROWS, Lines, read_lines
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
 
 BOOLS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 INT = r"^(0|-?[1-9][0-9]{0,18})$"  # leading zeros and plus signs are text: turned to numbers they would be lost
@@ -33,8 +37,15 @@ class CsvPiece(Piece):
     header: Sequence[str] = ()
     cells: list[list[str]] = field(default_factory=list)
     raws: list[bytes] = field(default_factory=list)
-    text: str = "text"
+    what: What = "text"
     id: str | None = None
+
+    @property
+    def _texts(self) -> set[str]:
+        """The columns that are taken as they are written; a label of a preference record is true or false."""
+        if isinstance(self.what, str):
+            return {self.what}
+        return {name for part, name in self.what.columns.items() if part != "label"}
 
     def _cells(self, name: str) -> pl.Series:
         at = self.header.index(name) if name in self.header else 0
@@ -42,7 +53,8 @@ class CsvPiece(Piece):
 
     def texts(self) -> pl.Series:
         """The text of every good record; an empty cell is the empty text."""
-        return self._cells(self.text)
+        assert isinstance(self.what, str)
+        return self._cells(self.what)
 
     def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
         """The id of every good record; an empty cell is none."""
@@ -56,7 +68,7 @@ class CsvPiece(Piece):
         """One column of the good records, cast; nulls for empty cells and where this file does not have it."""
         if name not in self.header:
             return pl.Series([None] * len(self.cells), dtype=kind)
-        cells = _nulled(self._cells(name))
+        cells = self._cells(name) if name in self._texts else _nulled(self._cells(name))
         if kind == pl.String:
             return cells
         if cells.null_count() == len(cells):
@@ -70,10 +82,8 @@ class CsvPiece(Piece):
 
     def kinds(self) -> dict[str, str]:
         """The kind of every column; text and id are strings."""
-        return {
-            name: "string" if name in (self.text, self.id) else _kind(_nulled(self._cells(name)))
-            for name in self.header
-        }
+        as_written = {*self._texts, self.id}
+        return {name: "string" if name in as_written else _kind(_nulled(self._cells(name))) for name in self.header}
 
 
 def _nulled(cells: pl.Series) -> pl.Series:
@@ -244,7 +254,7 @@ def _row_error(cells: list[str], raw: bytes, width: int | None) -> str | None:
     return None
 
 
-def csv_pieces(source: Source, *, text: str, id: str | None, max_record: int, size: int) -> Iterator[CsvPiece]:
+def csv_pieces(source: Source, *, what: What, id: str | None, max_record: int, size: int) -> Iterator[CsvPiece]:
     """The records of a CSV file as pieces of about `size` bytes; the first piece may be empty and tell the header."""
     feed = _Feed(read_lines(source, max_record=max_record, size=min(size, BLOCK_BYTES)), max_record)
     first = next(_records(feed, None), None)
@@ -257,9 +267,15 @@ def csv_pieces(source: Source, *, text: str, id: str | None, max_record: int, si
         return
     header = _header(source, cells)
     rows: list[int] = []
-    piece = CsvPiece(0, 0, 0, rows, header=header, text=text, id=id)
+    piece = CsvPiece(0, 0, 0, rows, header=header, what=what, id=id)
     for row, (cells, error, raw) in enumerate(_records(feed, len(header))):
+        turns = None
+        if error is None and not isinstance(what, str):
+            turns = read_form(what, _values(what, header, cells), max_record)
+            error = turns if isinstance(turns, str) else None
         if error is None:
+            if isinstance(turns, list):
+                piece.turned.append(turns)
             rows.append(row)
             piece.cells.append(cells)
             piece.raws.append(raw)
@@ -270,8 +286,17 @@ def csv_pieces(source: Source, *, text: str, id: str | None, max_record: int, si
         if piece.size >= min(size, BLOCK_BYTES) or piece.count >= PIECE_ROWS:
             yield piece
             rows = []
-            piece = CsvPiece(row + 1, 0, 0, rows, header=header, text=text, id=id)
+            piece = CsvPiece(row + 1, 0, 0, rows, header=header, what=what, id=id)
     yield piece
+
+
+def _values(form: Form, header: list[str], cells: list[str]) -> dict[str, Any]:
+    """A row as the values of a record: a label is true or false, other cells are text."""
+    record: dict[str, Any] = dict(zip(header, cells, strict=True))
+    label = form.columns.get("label")
+    if label in record and record[label] in BOOLS:
+        record[label] = BOOLS[record[label]] == "1"
+    return record
 
 
 def _header(source: Source, cells: list[str]) -> list[str]:

@@ -170,7 +170,7 @@ def _inputs(pipeline: Pipeline, paths: list[str] | None, root: Path) -> Inputs:
     base = pipeline.base if paths is None else Path.cwd()
     sources = find_sources(pipeline.input.paths if paths is None else paths, base)
     surveys = survey_all(root, sources, pipeline, Serial())
-    columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
+    columns = unite(surveys, pipeline.input.what, id_column(surveys, pipeline))
     chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
     return Inputs(surveys, len(chunks), plan_steps(pipeline, columns), columns.id)
 

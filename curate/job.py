@@ -159,7 +159,7 @@ class Job:
         pipeline = self.pipeline
         self.watch.stage("survey", sum(source.size for source in self.sources))
         surveys = survey_all(self.root, self.sources, pipeline, self.executor)
-        columns = unite(surveys, pipeline.input.text, id_column(surveys, pipeline))
+        columns = unite(surveys, pipeline.input.what, id_column(surveys, pipeline))
         self.watch.stage("preparing steps, compiled on first use")
         with compiling_beside([step.filter for step in pipeline.steps]):
             steps = plan_steps(pipeline, columns)
@@ -329,8 +329,7 @@ class Job:
         self.watch.stage("report")
         files = [self.root / part["path"] for part in manifest["outputs"] if part["path"].startswith("audit/ledger/")]
         ledger = pl.scan_parquet(files, glob=False)
-        filters = {step.name: step.filter for step in plan.steps}
-        tables = step_tables(ledger, list(filters), filters)
+        tables = step_tables(ledger, [step.name for step in plan.steps], plan.pipeline.steps)
         audited = self._judge(plan, manifest, tables)
         report = Report.build(self.root, manifest, ledger, tables, audited)
         with store.publish(self.root, "audit/report.html") as temporary:

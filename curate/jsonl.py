@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
 
-from curate.kinds import INT64, json_text, kind_of, wider
-from curate.pieces import Bad, Piece, bad_record
+from curate.kinds import INT64, json_text, kind_of, kind_of_messages, messages, wider
+from curate.pieces import Bad, Piece, What, bad_record, read_form
 from curate.sources import Source
 from curate.streams import BLOCK_BYTES, Lines, read_lines
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
 
 MAX_COLUMNS = 1_000
 SAFE_DEPTH = 250  # orjson writes at most 254 levels [m]
@@ -29,11 +32,12 @@ class JsonPiece(Piece):
 
     records: list[dict[str, Any]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
-    text: str = "text"
+    what: What = "text"
 
     def texts(self) -> pl.Series:
         """The text of every good record."""
-        return pl.Series([record[self.text] for record in self.records], dtype=pl.String)
+        assert isinstance(self.what, str)
+        return pl.Series([record[self.what] for record in self.records], dtype=pl.String)
 
     def ids(self, name: str) -> tuple[Sequence[str | None], Mapping[int, str]]:
         """The id of every good record; where there is none, why (by position)."""
@@ -47,6 +51,8 @@ class JsonPiece(Piece):
         """One column of the good records, cast; nulls where this file does not have it."""
         values = [record.get(name) for record in self.records]
         types = set(map(type, values)) - {type(None)}
+        if isinstance(kind, pl.List):
+            return messages(values, kind)
         if kind == pl.String:
             if types - {str}:
                 values = [None if value is None else json_text(value) for value in values]
@@ -63,9 +69,15 @@ class JsonPiece(Piece):
     def kinds(self) -> dict[str, str]:
         """The kind of every column of the good records, in order of first appearance."""
         found: dict[str, dict[type, str]] = {}
+        nested = set() if isinstance(self.what, str) else set(self.what.columns.values())
+        told: dict[str, str] = {}
         for record in self.records:
             for name, value in record.items():
                 kind = type(value)
+                if kind is list and name in nested:
+                    told[name] = wider(told.get(name, "null"), kind_of_messages(value))
+                    found.setdefault(name, {})
+                    continue
                 known = found.get(name)
                 if known is None:
                     found[name] = {kind: kind_of(value)}
@@ -73,23 +85,23 @@ class JsonPiece(Piece):
                     known[kind] = kind_of(value)
         kinds = {}
         for name, known in found.items():
-            kinds[name] = "null"
+            kinds[name] = told.get(name, "null")
             for kind_name in known.values():
                 kinds[name] = wider(kinds[name], kind_name)
         return kinds
 
 
 def json_pieces(
-    source: Source, start: int, stop: int, row: int, *, text: str, id: str | None, max_record: int, size: int
+    source: Source, start: int, stop: int, row: int, *, what: What, id: str | None, max_record: int, size: int
 ) -> Iterator[JsonPiece]:
     """The records of a byte range as pieces of about `size` bytes."""
     for part in read_lines(source, start, stop, max_record=max_record, size=min(size, BLOCK_BYTES)):
-        yield _parse(part, row, text, id)
+        yield _parse(part, row, what, id, max_record)
         row += len(part.lines)
 
 
-def _parse(part: Lines, first: int, text: str, id: str | None) -> JsonPiece:
-    piece = JsonPiece(first, len(part.lines), part.size, text=text)
+def _parse(part: Lines, first: int, what: What, id: str | None, max_record: int) -> JsonPiece:
+    piece = JsonPiece(first, len(part.lines), part.size, what=what)
     rows: list[int] = []
     loads = orjson.loads
     for row, line in enumerate(part.lines, first):
@@ -101,7 +113,10 @@ def _parse(part: Lines, first: int, text: str, id: str | None) -> JsonPiece:
         except orjson.JSONDecodeError as error:
             piece.bad.append(_undecoded(row, line, error))
             continue
-        reason = _record_error(record, line, text)
+        if isinstance(what, str):
+            reason = _record_error(record, line, what)
+        else:
+            reason = _form_error(record, line, what, piece, max_record)
         if reason is None:
             rows.append(row)
             piece.records.append(record)
@@ -138,6 +153,20 @@ def _undecoded(row: int, line: bytes, error: orjson.JSONDecodeError) -> Bad:
     return bad_record(row, None, f"not JSON: {error.msg}: byte {place}", line)
 
 
+def _form_error(record: Any, line: bytes, form: Form, piece: JsonPiece, max_record: int) -> str | None:
+    """What is wrong with a record that is read by its form; the turns of a good one go to the piece."""
+    if type(record) is not dict:
+        return f"not an object: {_name(record)}"
+    reason = _shape_error(record, line)
+    if reason is not None:
+        return reason
+    turns = read_form(form, record, max_record)
+    if isinstance(turns, str):
+        return turns
+    piece.turned.append(turns)
+    return None
+
+
 def _record_error(record: Any, line: bytes, text: str) -> str | None:
     if type(record) is not dict:
         return f"not an object: {_name(record)}"
@@ -146,6 +175,10 @@ def _record_error(record: Any, line: bytes, text: str) -> str | None:
         if value is _MISSING:
             return "text missing"
         return f"text is {_name(value)}"
+    return _shape_error(record, line)
+
+
+def _shape_error(record: dict[str, Any], line: bytes) -> str | None:
     if len(record) > MAX_COLUMNS:
         return f"more than {MAX_COLUMNS} columns"
     for value in record.values():

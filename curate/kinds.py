@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 
 CHAIN = ("null", "bool", "int", "float", "string")
 OTHER = "polars:"  # a Parquet type beside the chain: kept when it is the same in all files
+MESSAGES = "messages:"  # lists of objects, as of chat records: the kind of every key, as JSON
 INT64 = range(-(2**63), 2**63)
 
 _BASIC: dict[str, pl.DataType] = {"bool": pl.Boolean(), "int": pl.Int64(), "float": pl.Float64()}
@@ -24,6 +26,10 @@ def wider(first: str, second: str) -> str:
         return second
     if first in CHAIN and second in CHAIN:
         return max(first, second, key=CHAIN.index)
+    if first.startswith(MESSAGES) and second.startswith(MESSAGES):
+        kinds = _message_kinds(first)
+        merge(kinds, _message_kinds(second))
+        return MESSAGES + orjson.dumps(kinds).decode()
     return "string"
 
 
@@ -46,6 +52,50 @@ def kind_of(value: Any) -> str:
     return "string" if isinstance(value, str) else "json"
 
 
+def kind_of_messages(values: list[Any]) -> str:
+    """The kind of a list of messages: of every key the kind of its values; JSON where an item is no object."""
+    kinds: dict[str, str] = {}
+    for message in values:
+        if type(message) is not dict:
+            return "json"
+        for name, value in message.items():
+            known = kinds.get(name)
+            if known != "string" or type(value) is not str:
+                kinds[name] = wider(known or "null", kind_of(value))
+    return MESSAGES + orjson.dumps(kinds).decode()
+
+
+@functools.lru_cache(maxsize=256)
+def _known_kinds(kind: str) -> dict[str, str]:
+    found: dict[str, str] = orjson.loads(kind.removeprefix(MESSAGES))
+    return found
+
+
+def _message_kinds(kind: str) -> dict[str, str]:
+    return dict(_known_kinds(kind))
+
+
+def messages(values: list[Any], kind: pl.List) -> pl.Series:
+    """A column of lists of messages from plain values, every key cast to its type; nested values are JSON."""
+    inner = kind.inner
+    assert isinstance(inner, pl.Struct)
+    texts = [field.name for field in inner.fields if field.dtype == pl.String]
+    made: list[Any] = []
+    for value in values:
+        if value is None:
+            made.append(None)
+            continue
+        some = []
+        for message in value:
+            plain = dict(message)
+            for name in texts:
+                if type(given := plain.get(name)) is not str and given is not None:
+                    plain[name] = json_text(given)
+            some.append(plain)
+        made.append(some)
+    return pl.Series(made, dtype=kind, strict=False)
+
+
 def kind_of_type(kind: pl.DataType) -> str:
     """The kind of a Parquet column, from the polars type that it is read as."""
     if kind == pl.Null:
@@ -63,6 +113,8 @@ def kind_of_type(kind: pl.DataType) -> str:
 
 def type_of(kind: str) -> pl.DataType:
     """The polars type of a column of this kind; a column of nulls only, and JSON, are strings."""
+    if kind.startswith(MESSAGES):
+        return pl.List(pl.Struct({name: type_of(inner) for name, inner in _known_kinds(kind).items()}))
     if kind.startswith(OTHER):
         return _parse(ast.parse(kind.removeprefix(OTHER), mode="eval").body)
     return _BASIC.get(kind, pl.String())

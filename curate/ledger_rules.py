@@ -105,6 +105,8 @@ class LedgerRules:
                 f"{step.name} needs the whole corpus: what another {'.'.join(way)} would keep depends on all documents",
                 hint=rerun,
             )
+        if step.on != "whole":
+            raise UsageError(f"{step.name} judges parts of records (`on: {step.on}`), tune asks whole ones", hint=rerun)
         thresholds = sorted(filter.thresholds())
         if way[0] not in type(filter).model_fields:
             near = nearest(way[0], thresholds)

@@ -164,7 +164,7 @@ def _peek_json(source: Source) -> tuple[dict[str, str], list[dict[str, Any]]]:
 def _peek_csv(source: Source) -> tuple[dict[str, str], list[dict[str, Any]]]:
     from curate.csv_rows import csv_pieces
 
-    for piece in csv_pieces(source, text="", id=None, max_record=MAX_RECORD, size=BATCH_BYTES):
+    for piece in csv_pieces(source, what="", id=None, max_record=MAX_RECORD, size=BATCH_BYTES):
         if piece.header:
             cells = piece.cells[:PEEK_RECORDS]
             return piece.kinds(), [dict(zip(piece.header, row, strict=True)) for row in cells]

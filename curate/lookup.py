@@ -44,10 +44,10 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The original records of some (file, row) pairs: file, row, and the input's columns by their names."""
     sources = input_sources(run)
     pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
-    text, id = run.manifest["columns"]["text"], run.manifest["columns"]["id"]
+    id = run.manifest["columns"]["id"]
     limit = pipeline.limits.record
     surveys = {name: (source, survey_file(run.root, pipeline, source)) for name, (source, _) in sources.items()}
-    columns = unite(list(surveys.values()), text, id)
+    columns = unite(list(surveys.values()), pipeline.input.what, id)
     for (file,), wanted in rows.partition_by("file", as_dict=True, maintain_order=True).items():
         source = verified(run, *sources[str(file)])
         found = surveys[str(file)][1]
@@ -66,7 +66,7 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def _original(records: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     names = {columns.text: "text", columns.id: "id"}
     chosen = [pl.col(names.get(name, f"input.{name}")).alias(name) for name in columns.types]
-    return records.select(pl.col("row").alias("__row"), *chosen)
+    return records.select(pl.col("row").alias("__row"), pl.col("text").alias("__text"), *chosen)
 
 
 def scan_dropped(run: Run) -> pl.LazyFrame:
@@ -200,5 +200,4 @@ def add_texts(run: Run, answer: dict[str, Any], count: int = 200) -> None:
 def original_text(run: Run, file: str, row: int) -> str:
     """One document's text, read from the input."""
     wanted = pl.DataFrame({"file": [file], "row": [row]})
-    column = run.manifest["columns"]["text"]
-    return "".join(str(frame[column][0]) for frame in records_of(run, wanted))
+    return "".join(str(frame["__text"][0]) for frame in records_of(run, wanted))

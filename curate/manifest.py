@@ -8,11 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from curate import __version__
 from curate.chunk import ChunkDone
 from curate.earlier import content_of
 from curate.filter import CorpusFilter, Filter, code_version
 from curate.models import file_sha256
+from curate.parse import STEP_KEYS
 from curate.plan import Plan, resolve
 from curate.policy import read_clauses
 from curate.read import Source
@@ -89,7 +92,7 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             name = inner.get("as") or next(iter(inner))
             yield f"{prefix}.{name}", f"step {number + 1}"
             for label, options in inner.items():
-                if label != "as":
+                if label not in STEP_KEYS:
                     yield from flatten(options, f"{prefix}.{name}")
     else:
         yield prefix, value
@@ -125,11 +128,12 @@ def limits(plan: Plan) -> list[dict[str, Any]]:
         for rule in step.rules:
             if rule.limit is not None:
                 own = rule.limit.score in step.scores or rule.limit.score in step.decides
-                score = f"{step.name}.{rule.limit.score}" if own else resolve(rule.limit.score, plan.steps[:number])
-                found.append(
-                    {"step": step.name, "rule": rule.name, "score": score, "limit": rule.limit.limit,
-                     "side": rule.limit.side}
-                )  # fmt: skip
+                places = [f"{step.name}.{name}" for name in step.by_part({rule.limit.score: pl.Null()})]
+                for score in places if own else [resolve(rule.limit.score, plan.steps[:number])]:
+                    found.append(
+                        {"step": step.name, "rule": rule.name, "score": score, "limit": rule.limit.limit,
+                         "side": rule.limit.side}
+                    )  # fmt: skip
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -18,9 +18,12 @@ import pyarrow.parquet as pq
 
 from curate.errors import UsageError
 from curate.kinds import escaped, json_text, kind_of_type
-from curate.pieces import Piece, bad_record
+from curate.pieces import Piece, What, bad_record, read_form
 from curate.sources import Source
 from curate.streams import BLOCK_BYTES, PIECE_ROWS, Damage, explain_damage, open_bytes
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
 
 _BUFFER_BYTES = 1_000_000  # of a column chunk read at once, so that a huge row group is not held whole
 
@@ -33,7 +36,7 @@ class ParquetPiece(Piece):
     text: Any = None  # pyarrow.LargeStringArray
 
     def texts(self) -> pl.Series:
-        """The text of every good record."""
+        """The text of every good record that has a column for it."""
         return _plain_series(self.text)
 
     def ids(self, name: str) -> tuple[pl.Series | Sequence[str | None], Mapping[int, str]]:
@@ -103,7 +106,7 @@ def _footer(source: Source, stored: Any, error: Exception) -> str:
     return reason
 
 
-def parquet_kinds(source: Source, file: Any, text: str) -> dict[str, str]:
+def parquet_kinds(source: Source, file: Any, what: What) -> dict[str, str]:
     """The kind of every column by the schema; the text column counts as string when it is bytes."""
     schema = file.schema_arrow
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
@@ -114,7 +117,7 @@ def parquet_kinds(source: Source, file: Any, text: str) -> dict[str, str]:
         )
     kinds = {}
     for column in schema:
-        bytes_as_text = column.name == text and _is_binary(column.type)
+        bytes_as_text = column.name == what and _is_binary(column.type)
         kinds[column.name] = "string" if bytes_as_text else kind_of_type(_type(column))
     return kinds
 
@@ -140,7 +143,7 @@ def _short(rows: int, promised: int) -> str | None:
 
 
 def parquet_pieces(
-    source: Source, groups: range, row: int, *, text: str, names: Sequence[str], max_record: int, broken: bool
+    source: Source, groups: range, row: int, *, what: What, names: Sequence[str], max_record: int, broken: bool
 ) -> Iterator[Piece]:
     """The records of consecutive row groups; `broken` groups are bad as the survey found them."""
     try:
@@ -148,27 +151,31 @@ def parquet_pieces(
             for group in groups:
                 rows = file.metadata.row_group(group).num_rows
                 if broken:
-                    others = [name for name in file.schema_arrow.names if name != text]
+                    others = [name for name in file.schema_arrow.names if name != what]
                     reason = group_damage(source, file, group, others) or "corrupt: damaged when it was first read"
                     yield from _lost(row, rows, f"{reason} (row group {group})")
                 else:
-                    yield from _group(source, file, group, row, text, names, max_record)
+                    yield from _group(source, file, group, row, what, names, max_record)
                 row += rows
     except Damage as damage:
         yield from _lost(row, 1, str(damage))
 
 
 def _group(
-    source: Source, file: Any, group: int, row: int, text: str, names: Sequence[str], max_record: int
+    source: Source, file: Any, group: int, row: int, what: What, names: Sequence[str], max_record: int
 ) -> Iterator[Piece]:
     promised = file.metadata.row_group(group).num_rows
-    have = [name for name in file.schema_arrow.names if name in {text, *names}]
+    needed = {what} if isinstance(what, str) else set(what.columns.values())
+    have = [name for name in file.schema_arrow.names if name in {*needed, *names}]
     done = 0
     reason = None
     try:
         for batch in group_batches(file, group, have):
             batch = batch.slice(0, promised - done)
-            yield _piece(batch, row + done, text, max_record)
+            if isinstance(what, str):
+                yield _piece(batch, row + done, what, max_record)
+            else:
+                yield _formed(batch, row + done, what, max_record)
             done += batch.num_rows
     except (OSError, pa.ArrowException) as error:
         reason = explain_damage(source, error)
@@ -200,6 +207,43 @@ def _piece(batch: Any, row: int, text: str, max_record: int) -> ParquetPiece:
         except pa.ArrowInvalid:
             pass  # some text is not UTF-8: looked at one by one
     return _checked(piece, data, max_record)
+
+
+def _formed(batch: Any, row: int, form: Form, max_record: int) -> ParquetPiece:
+    """Rows that are read by their form."""
+    piece = ParquetPiece(row, batch.num_rows, 0, range(row, row + batch.num_rows), table=batch)
+    names = [name for name in form.columns.values() if name in batch.schema.names]
+    wrong: dict[int, str] = {}
+    values = [_python_values(_decoded(batch.column(name)), wrong) for name in names]
+    rows = zip(*values, strict=True) if names else ((),) * batch.num_rows
+    for at, row_values in enumerate(rows):
+        turns = wrong.get(at) or read_form(form, dict(zip(names, row_values, strict=True)), max_record)
+        if isinstance(turns, str):
+            piece.bad.append(bad_record(row + at, None, turns, None))
+        else:
+            piece.turned.append(turns)
+    if piece.bad:
+        lost = {one.row - row for one in piece.bad}
+        good = [at for at in range(batch.num_rows) if at not in lost]
+        piece.rows = [row + at for at in good]
+        piece.table = batch.take(pa.array(good, pa.int64()))
+    return piece
+
+
+def _python_values(array: Any, wrong: dict[int, str]) -> list[Any]:
+    """The values of a column as plain Python; where one is not UTF-8 it is None and told in `wrong`."""
+    try:
+        values: list[Any] = array.to_pylist()
+        return values
+    except UnicodeDecodeError:
+        values = []
+    for at in range(len(array)):
+        try:
+            values.append(array[at].as_py())
+        except UnicodeDecodeError as error:
+            wrong.setdefault(at, f"not UTF-8: byte {error.start}")
+            values.append(None)
+    return values
 
 
 def _checked(piece: ParquetPiece, data: Any, max_record: int) -> ParquetPiece:

@@ -19,10 +19,12 @@ from curate.filter import CorpusFilter, Filter, find_filter, load_plugin, neares
 from curate.models import fetch_hint
 from curate.option_paths import change_paths, join_paths
 from curate.plain_words import Fault, faults, got, similar
-from curate.settings import Settings, Step, step_name_problem
+from curate.settings import Settings, Step, on_problem, step_name_problem
+from curate.turns import PARTS, On
 from curate.yaml_text import Place, Values, Way, read_yaml
 
 OVERRIDE_ORDER = 1_000_000_000  # problems of overrides come after those of the file
+STEP_KEYS = ("as", "on")  # of a step, beside its filter
 TOP_LEVEL = (*Settings.model_fields, "steps")
 
 
@@ -78,6 +80,10 @@ def assemble(
     settings = _settings(values, plugins, report)
     _load_plugins(values, plugins, base, report)
     steps = _steps(values, base, report)
+    for number, step in steps if settings is not None else ():
+        problem = on_problem(step.on, step.filter, settings.input.kind) if settings is not None else None
+        if problem is not None:
+            report.add(("steps", number, "on"), *problem)
     if check_files:
         for number, step in steps:
             missing_files(step, base, ("steps", number), report)
@@ -144,7 +150,7 @@ def _steps(values: Values, base: Path, report: Problems) -> list[tuple[int, Step
         parts = _step_parts(number, value, report)
         if parts is None:
             continue
-        label, options, name = parts
+        label, options, name, on = parts
         if name in names:
             first = values.place(("steps", names[name])).text
             hint = f"name this one: `- {label}: {{...}}` with `as: other_name` below it"
@@ -155,19 +161,19 @@ def _steps(values: Values, base: Path, report: Problems) -> list[tuple[int, Step
         if problem is not None and (filter is not None or name != label):
             report.add(("steps", number, "as"), problem)
         if filter is not None and problem is None:
-            steps.append((number, Step(name=name, filter=filter)))
+            steps.append((number, Step(name=name, filter=filter, on=on)))
     return steps
 
 
-def _step_parts(number: int, value: Any, report: Problems) -> tuple[str, Any, str] | None:
-    """A step's filter, its options as written, its name; None when the step has no filter."""
+def _step_parts(number: int, value: Any, report: Problems) -> tuple[str, Any, str, On] | None:
+    """A step's filter, its options as written, its name, the part it judges; None when the step has no filter."""
     way: Way = ("steps", number)
     if isinstance(value, str):
-        return value, None, value
+        return value, None, value, "whole"
     if not isinstance(value, dict):
         report.add(way, f"a step is a filter's name or `- name: {{options}}`, got {got(value)}")
         return None
-    labels = [key for key in value if key != "as"]
+    labels = [key for key in value if key not in STEP_KEYS]
     if len(labels) != 1:
         report.add(way, *_one_key(labels))
         return None
@@ -175,7 +181,11 @@ def _step_parts(number: int, value: Any, report: Problems) -> tuple[str, Any, st
     if not isinstance(name, str):
         report.add((*way, "as"), f"`as` must be a name for the step, got {got(name)}")
         name = labels[0]
-    return labels[0], value[labels[0]], name
+    on = value.get("on", "whole")
+    if on not in PARTS:
+        report.add((*way, "on"), f"`on` must be a part of a record, got {got(on)}", f"parts: {', '.join(PARTS)}")
+        on = "whole"
+    return labels[0], value[labels[0]], name, on
 
 
 def _one_key(labels: Sequence[str]) -> tuple[str, str]:
@@ -325,7 +335,7 @@ def _step_names(values: Values) -> dict[str, tuple[int, str]]:
     steps = values.root.get("steps")
     names: dict[str, tuple[int, str]] = {}
     for number, step in enumerate(steps if isinstance(steps, list) else []):
-        labels = [key for key in step if key != "as"] if isinstance(step, dict) else [step]
+        labels = [key for key in step if key not in STEP_KEYS] if isinstance(step, dict) else [step]
         if len(labels) == 1 and isinstance(labels[0], str):
             name = step.get("as", labels[0]) if isinstance(step, dict) else step
             names.setdefault(str(name), (number, labels[0]))

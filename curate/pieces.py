@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.slices import TURNS, documents
 from curate.streams import RAW_BYTES
+
+if TYPE_CHECKING:
+    from curate.conversations import Form, Turn
 
 BAD_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.Int64(),
@@ -25,7 +29,7 @@ BAD_SCHEMA: dict[str, pl.DataType] = {
 class Batch:
     """Some records of a file and its bad records among them, in bounded amount."""
 
-    records: pl.DataFrame  # row, id, text, then `input.NAME` for every other input column wanted
+    records: pl.DataFrame  # row, id, text, `turns` of chat and preference records, `input.NAME` for columns wanted
     bad: pl.DataFrame  # row, id (null if unknown), error, raw (null where there are no bytes to show)
 
 
@@ -33,9 +37,27 @@ class Batch:
 class Columns:
     """The columns of the whole input, united over all files."""
 
-    text: str
+    text: str | None  # None: a record is read by its form
     id: str | None  # None: ids are file#row
     types: dict[str, pl.DataType]  # all input columns, text and id too, in order; JSON kinds are String
+    form: Form | None = None  # how chat and preference records are read
+
+    @property
+    def what(self) -> What:
+        """What is read of a record: the column of its text, or its form."""
+        found = self.form or self.text
+        assert found is not None, "columns have a text or a form"
+        return found
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """The columns that hold what is judged: the text, or the turns."""
+        if self.form is not None:
+            return tuple(name for part, name in self.form.columns.items() if part != "label")
+        return () if self.text is None else (self.text,)
+
+
+What: TypeAlias = "str | Form"  # what is read of a record: the column of its text, or its form
 
 
 class Bad(NamedTuple):
@@ -64,10 +86,11 @@ class Piece(ABC):
     rows: Sequence[int] = field(default_factory=list)  # of the good records
     bad: list[Bad] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)  # columns of objects whose text is not sound
+    turned: list[list[Turn]] = field(default_factory=list)  # the turns of every good record that is read by its form
 
     @abstractmethod
     def texts(self) -> pl.Series:
-        """The text of every good record."""
+        """The text of every good record that has a column for it."""
 
     @abstractmethod
     def ids(self, name: str) -> tuple[pl.Series | Sequence[str | None], Mapping[int, str]]:
@@ -97,7 +120,10 @@ class Piece(ABC):
             ids, missing = self.ids(columns.id)
         rows = np.asarray(self.rows, np.int64)
         values: dict[str, Any] = {"row": pl.Series(rows, dtype=pl.Int64), "id": pl.Series(ids, dtype=pl.String)}
-        values["text"] = self.texts()
+        if columns.form is None:
+            values["text"] = self.texts()
+        else:
+            values["text"], values[TURNS] = documents(self.turned)
         for name in want:
             values[f"input.{name}"] = self.column(name, columns.types[name])
         records = pl.DataFrame(values)
@@ -106,6 +132,20 @@ class Piece(ABC):
             records = records.filter(pl.Series([at not in missing for at in range(len(rows))], dtype=pl.Boolean))
             bad.sort(key=lambda one: one.row)
         return Batch(records, pl.DataFrame(bad, BAD_SCHEMA, orient="row"))
+
+
+def read_form(form: Form, record: Mapping[str, Any], max_record: int) -> list[Turn] | str:
+    """The turns of a record, or what is wrong with it."""
+    from curate.conversations import FormError
+
+    try:
+        turns = form.turns(record)
+    except FormError as error:
+        return str(error)
+    size = sum(len(turn[2]) for turn in turns)
+    if size * 4 > max_record and (size := sum(len(turn[2].encode()) for turn in turns)) > max_record:
+        return f"record too large: {size} bytes, the limit is {max_record}"
+    return turns
 
 
 def hash_ids(ids: pl.Series | Sequence[str | None]) -> NDArray[np.uint64]:

@@ -27,6 +27,7 @@ from curate.settings import (
     Output,
     Settings,
     Step,
+    on_problem,
     parse_share,
     parse_size,
     step_name_problem,
@@ -75,6 +76,9 @@ class Pipeline(Settings, frozen=True, extra="forbid"):
             checked = Settings(**settings)
         except ValidationError as error:
             problems += [Problem(f.message, "", f.hint) for f in faults(error, settings, Settings, "the pipeline")]
+        else:
+            wrong = ((step, on_problem(step.on, step.filter, checked.input.kind)) for step in made)
+            problems += [Problem(found[0], f"step {step.name}", found[1]) for step, found in wrong if found is not None]
         if problems:
             raise PipelineError(problems)
         BaseModel.__init__(self, steps=made, **dict(checked))
@@ -179,6 +183,8 @@ class Pipeline(Settings, frozen=True, extra="forbid"):
             written: dict[str, Any] = {label: options}
             if step.name != label:
                 written["as"] = step.name
+            if step.on != "whole":
+                written["on"] = step.on
             steps.append(written if defaults or options or len(written) > 1 else label)
         after = [name for name in plain if name not in ("name", "input")]
         before = {name: value for name, value in plain.items() if name not in after}
@@ -260,7 +266,8 @@ def _python_steps(steps: Any, base: Path, problems: list[Problem]) -> tuple[Step
         if problem is not None:
             problems.append(Problem(problem[0], where, problem[1]))
         else:
-            made.append(Step(name=name, filter=join_paths(filter, base)))
+            on = item.on if isinstance(item, Step) else "whole"
+            made.append(Step(name=name, filter=join_paths(filter, base), on=on))
     return tuple(made)
 
 

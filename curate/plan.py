@@ -21,12 +21,13 @@ from curate.errors import CurateError, PipelineError, Problem
 from curate.executors import Executor, ordered
 from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter, Filter, Limit, code_version, nearest
 from curate.models import file_sha256
-from curate.pipeline import Pipeline
+from curate.pipeline import Pipeline, Step
 from curate.read import Columns, Cut, Source, Survey, survey
+from curate.slices import TEXT, TURNS, TURNS_TYPE
+from curate.turns import LISTS, PARTS
 
 CHUNK_BYTES = 64_000_000
 SURVEY = 2  # what a stored survey holds; 2: ids hashed by hash64
-TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class Planned:
     number: int
     name: str
     filter: Filter
-    scores: dict[str, pl.DataType]  # own score columns, stored text rules included, by bare name
+    scores: dict[str, pl.DataType]  # own score columns, stored text rules included, as the filter names them
     sketch: dict[str, pl.DataType] | None  # None: not a corpus-wide step
     decides: dict[str, pl.DataType]
     edits: bool
     rules: tuple[Rule, ...]
     reads: tuple[str, ...]  # full names of earlier scores that scoring reads
     key: str  # of its scores; decided inputs are mixed in when a pass begins
+    on: str = "whole"
 
     @property
     def corpus_wide(self) -> bool:
@@ -73,10 +75,24 @@ class Planned:
         return self.sketch is not None
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a record that it judges, none when that is the whole."""
+        return PARTS[self.on]
+
+    def by_part(self, scores: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+        """Score columns as the record has them: `part.score`, a list where a record has several such turns."""
+        if not self.parts:
+            return dict(scores)
+        lists = self.on in LISTS
+        return {
+            f"{part}.{name}": pl.List(kind) if lists else kind for part in self.parts for name, kind in scores.items()
+        }
+
+    @property
     def ledger_scores(self) -> dict[str, pl.DataType]:
         """Score columns of the ledger, by full name."""
         own = self.scores | {name: kind for name, kind in self.decides.items() if name not in (*LEDGER_COLUMNS, EDITS)}
-        return {f"{self.name}.{name}": kind for name, kind in own.items()}
+        return {f"{self.name}.{name}": kind for name, kind in self.by_part(own).items()}
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,10 @@ class Plan:
         """The columns of records that a pass without texts reads: those of the ledger and of rules."""
         read = {f"input.{name}" for step in self.steps for rule in step.rules for name in rule.roots}
         wanted = {*self.ledger_schema(), *read}
-        inputs = (f"input.{name}" for name in self.columns.types if name not in (self.columns.text, self.columns.id))
-        return ["row", "id", *(name for name in inputs if name in wanted)]
+        own = (*self.columns.contents, self.columns.id)
+        inputs = (f"input.{name}" for name in self.columns.types if name not in own)
+        turns = [] if self.columns.form is None else [TURNS]
+        return ["row", "id", *turns, *(name for name in inputs if name in wanted)]
 
     @property
     def text_is_settled(self) -> bool:
@@ -135,7 +153,7 @@ class Plan:
 
     @functools.cached_property
     def _pass_key(self) -> str:
-        steps = [(step.name, step.key, step.filter.options()) for step in self.steps]
+        steps = [(step.name, step.key, step.filter.options(), step.on) for step in self.steps]
         return store.digest(
             steps,
             self.decisions,
@@ -146,7 +164,7 @@ class Plan:
 
     def survivor_schema(self, step: Planned) -> dict[str, pl.DataType]:
         """The columns of the survivors before a corpus-wide step: row, id, bytes and what the step reads."""
-        known: dict[str, pl.DataType] = {"id": pl.String(), TEXT: pl.String()} | self.columns.types
+        known: dict[str, pl.DataType] = self.columns.types | {"id": pl.String(), TEXT: pl.String()}
         for other in self.steps:
             known |= other.ledger_scores
         read = {name: known[resolve(name, self.steps)] for name in step.filter.reads()}
@@ -166,7 +184,7 @@ class Plan:
             schema |= step.ledger_scores
         wanted = self.pipeline.output.ledger_columns
         for name, kind in self.columns.types.items():
-            own = name in (self.columns.text, self.columns.id)
+            own = name in (*self.columns.contents, self.columns.id)
             if not own and not kind.is_nested() and (wanted is None or name in wanted):
                 schema[f"input.{name}"] = kind
         return schema
@@ -196,7 +214,8 @@ def survey_ids(root: Path, source: Source, pipeline: Pipeline) -> NDArray[np.uin
 
 def _survey_options(pipeline: Pipeline) -> tuple[str, str, int, int]:
     """Text and id column, chunk size, record limit; without an id column asked for, `id` is looked at in case."""
-    return pipeline.input.text, pipeline.input.id or "id", CHUNK_BYTES, pipeline.limits.record
+    found = pipeline.input
+    return repr(found.what), found.id or "id", CHUNK_BYTES, pipeline.limits.record
 
 
 def _survey_name(source: Source, *options: Any) -> str:
@@ -205,13 +224,13 @@ def _survey_name(source: Source, *options: Any) -> str:
 
 def survey_file(root: Path, pipeline: Pipeline, source: Source) -> Survey:
     """Look at one file, or take what was found before."""
-    text, id, chunk_bytes, max_record = options = _survey_options(pipeline)
+    _, id, chunk_bytes, max_record = options = _survey_options(pipeline)
     name = _survey_name(source, *options)
     known = store.read_json(root, f"{name}.json")
     if known is not None and store.join(root, f"{name}.ids").is_file():
         cuts = tuple(Cut(**cut) for cut in known.pop("cuts"))
         return Survey(cuts=cuts, **known)
-    found, hashes = survey(source, text, id, chunk_bytes=chunk_bytes, max_record=max_record)
+    found, hashes = survey(source, pipeline.input.what, id, chunk_bytes=chunk_bytes, max_record=max_record)
     store.write_bytes(root, f"{name}.ids", hashes.astype("<u8").tobytes())
     value = {"sha256": found.sha256, "rows": found.rows, "columns": found.columns}
     store.write_json(root, f"{name}.json", value | {"cuts": [vars(cut) for cut in found.cuts]})
@@ -222,7 +241,9 @@ def id_column(surveys: Sequence[tuple[Source, Survey]], pipeline: Pipeline) -> s
     """The column that ids come from: the one asked for, else `id` where every file has it, else none."""
     if pipeline.input.id is not None:
         return pipeline.input.id
-    with_columns = [found for _, found in surveys if pipeline.input.text in found.columns]
+    form = pipeline.input.form
+    wanted = {pipeline.input.text} if form is None else set(form.columns.values())
+    with_columns = [found for _, found in surveys if wanted & found.columns.keys()]
     return "id" if with_columns and all("id" in found.columns for found in with_columns) else None
 
 
@@ -264,7 +285,8 @@ def make_chunks(
             records = None if left is None else min(left, cut.rows)
             left = None if left is None else left - (records or 0)
             key = store.digest(
-                content, source.file, vars(cut), columns.text, columns.id, shape, max_record, records,
+                content, source.file, vars(cut), repr(columns.what), columns.id, shape, max_record,
+                records,
                 repeats.get(source.file, ""),
             )  # fmt: skip
             chunks.append(Chunk(len(chunks), source, cut, key, records))
@@ -278,11 +300,13 @@ def plan_steps(pipeline: Pipeline, columns: Columns) -> tuple[Planned, ...]:
     """Ask every step for its columns on an empty frame and check every reference; all problems at once."""
     problems: list[Problem] = []
     known: dict[str, pl.DataType] = {"id": pl.String(), TEXT: pl.String()}
-    known |= {name: kind for name, kind in columns.types.items() if name not in (columns.text, columns.id, "id", TEXT)}
+    known |= {} if columns.form is None else {TURNS: TURNS_TYPE}
+    own = {columns.text, columns.id, *known}
+    known |= {name: kind for name, kind in columns.types.items() if name not in own}
     planned: list[Planned] = []
     for number, step in enumerate(pipeline.steps):
         try:
-            made = _plan_step(number, step.name, step.filter, known, planned)
+            made = _plan_step(number, step, known, planned)
         except PipelineError as error:
             problems += [replace(problem, where=f"step {step.name}") for problem in error.problems]
             continue
@@ -313,10 +337,11 @@ def unknown_column(name: str, known: Mapping[str, Any], where: str) -> Problem:
     return Problem(f"there is no column {name!r}", where, f"did you mean {near!r}?" if near else None)
 
 
-def _plan_step(
-    number: int, name: str, filter: Filter, known: Mapping[str, pl.DataType], before: Sequence[Planned]
-) -> Planned:
+def _plan_step(number: int, step: Step, known: Mapping[str, pl.DataType], before: Sequence[Planned]) -> Planned:
+    name, filter = step.name, step.filter
     inputs = {column: kind for column, kind in known.items() if not _is_score(column, before)}
+    if step.on != "whole":
+        inputs.pop(TURNS, None)
     reads = tuple(resolve(column, before) for column in filter.reads())
     missing = [unknown_column(column, known, "") for column in reads if column not in known]
     if missing:
@@ -337,12 +362,11 @@ def _plan_step(
     keeps_thresholds = any(rule.reads_text for rule in rules)
     thresholds = frozenset() if keeps_thresholds else filter.thresholds()
     options = {option: value for option, value in filter.options().items() if option not in thresholds}
-    chain = [step.key for step in before if step.edits or any(is_of(column, step) for column in reads_all)]
+    chain = [other.key for other in before if other.edits or any(is_of(column, other) for column in reads_all)]
     files = [file_sha256(path) for path in filter.files()]
-    key = store.digest(name, type(filter).label, code_version(type(filter)), options, files, chain)
-    return Planned(
-        number, name, filter, scores, sketch, decides, edits or EDITS in decides, rules, tuple(sorted(reads_all)), key
-    )
+    key = store.digest(name, type(filter).label, code_version(type(filter)), options, files, chain, step.on)
+    edits = edits or EDITS in decides
+    return Planned(number, name, filter, scores, sketch, decides, edits, rules, tuple(sorted(reads_all)), key, step.on)
 
 
 def _is_score(column: str, steps: Sequence[Planned]) -> bool:

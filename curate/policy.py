@@ -160,7 +160,7 @@ def measured_of(run: Run) -> Measured:
 
     pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
     names = [step.name for step in pipeline.steps]
-    balances = {step.name: step.filter for step in pipeline.steps if type(step.filter).label == "balance"}
+    balances = [step for step in pipeline.steps if type(step.filter).label == "balance"]
     tables = step_tables(run.ledger, names, balances)
     return Measured(run, tables, run.manifest["pipeline"].get("card") or {}, run.base, {})
 

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -21,13 +22,16 @@ from curate.errors import UsageError
 from curate.jsonl import json_pieces
 from curate.kinds import merge, type_of
 from curate.parquet import group_batches, open_parquet, parquet_kinds, parquet_pieces
-from curate.pieces import BAD_SCHEMA, Batch, Columns, Piece, hash_ids
+from curate.pieces import BAD_SCHEMA, Batch, Columns, Piece, What, hash_ids
 from curate.sources import Source, find_sources
 from curate.streams import PIECE_ROWS, Damage, explain_damage, stopped
 
 __all__ = [
     "BAD_SCHEMA", "Batch", "Columns", "Cut", "Source", "Survey", "find_sources", "hash_ids", "read", "survey", "unite",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
 
 LISTED_COLUMNS = 100  # of a file without any sound text, for the message
 MAX_COLUMNS = 10_000  # in one file: more are data in the place of names, and a table of them would not fit anywhere
@@ -55,7 +59,7 @@ class Survey:
 
 
 def survey(
-    source: Source, text: str, id: str | None, *, chunk_bytes: int, max_record: int
+    source: Source, what: What, id: str | None, *, chunk_bytes: int, max_record: int
 ) -> tuple[Survey, NDArray[np.uint64]]:
     """Look at a whole file: hash, records, kinds of columns, places to cut, and a hash of every record's id.
 
@@ -65,9 +69,9 @@ def survey(
     """
     digest = None if source.remote else _sha256(source)
     if source.format == "parquet":
-        columns, cuts, hashes = _survey_parquet(source, text, id, chunk_bytes)
+        columns, cuts, hashes = _survey_parquet(source, what, id, chunk_bytes)
     else:
-        columns, cuts, hashes = _survey_lines(source, text, id, chunk_bytes, max_record)
+        columns, cuts, hashes = _survey_lines(source, what, id, chunk_bytes, max_record)
     ids = np.concatenate(hashes) if hashes and id is not None else np.empty(0, np.uint64)
     return Survey(digest, sum(cut.rows for cut in cuts), columns, tuple(cuts)), ids
 
@@ -83,7 +87,7 @@ def _sha256(source: Source) -> str:
 _Found = tuple[dict[str, str], list[Cut], list[NDArray[np.uint64]]]
 
 
-def _survey_lines(source: Source, text: str, id: str | None, chunk_bytes: int, max_record: int) -> _Found:
+def _survey_lines(source: Source, what: What, id: str | None, chunk_bytes: int, max_record: int) -> _Found:
     """Survey of JSONL and CSV: plain JSONL is cut at line ends, other files are one cut."""
     columns: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -91,7 +95,7 @@ def _survey_lines(source: Source, text: str, id: str | None, chunk_bytes: int, m
     hashes: list[NDArray[np.uint64]] = []
     divisible = source.format == "jsonl" and source.compression is None
     start = place = row = rows = 0
-    for piece in _line_pieces(source, 0, -1, 0, text, id, max_record, chunk_bytes):
+    for piece in _line_pieces(source, 0, -1, 0, what, id, max_record, chunk_bytes):
         _widen(source, columns, piece.kinds())
         if not columns and len(seen) < LISTED_COLUMNS:
             seen |= dict.fromkeys(piece.seen, "null")
@@ -127,12 +131,12 @@ def _piece_hashes(piece: Piece, id: str) -> NDArray[np.uint64]:
     return found
 
 
-def _survey_parquet(source: Source, text: str, id: str | None, chunk_bytes: int) -> _Found:
+def _survey_parquet(source: Source, what: What, id: str | None, chunk_bytes: int) -> _Found:
     """Survey of Parquet: the footer, and every column but the text decoded to find damage and ids."""
     try:
         with open_parquet(source) as file:
-            columns = parquet_kinds(source, file, text)
-            others = [name for name in columns if name != text]
+            columns = parquet_kinds(source, file, what)
+            others = [name for name in columns if name != what]
             usable = columns.get(id or "") in ("string", "int", "null")
             sizes: list[tuple[int, int, bool]] = []
             hashes: list[NDArray[np.uint64]] = []
@@ -188,7 +192,7 @@ def _cut_groups(sizes: Sequence[tuple[int, int, bool]], chunk_bytes: int) -> lis
     return [cut for cut in cuts if cut.rows]
 
 
-def unite(surveys: Sequence[tuple[Source, Survey]], text: str, id: str | None) -> Columns:
+def unite(surveys: Sequence[tuple[Source, Survey]], what: What, id: str | None) -> Columns:
     """The columns of all files, each with the narrowest type that holds its values in every file.
 
     null < bool < int < float < string; nested JSON is text; other Parquet types stay where all files agree, else they
@@ -197,22 +201,41 @@ def unite(surveys: Sequence[tuple[Source, Survey]], text: str, id: str | None) -
     """
     kinds: dict[str, str] = {}
     without_text: dict[str, str] = {}
+    needed = (what,) if isinstance(what, str) else required_columns(what)
     for source, found in surveys:
         if not found.columns:
             continue
         if source.format != "jsonl":
-            _check_column(source, found, text, "text", ("string", "null"))
+            if isinstance(what, str):
+                _check_column(source, found, what, "text", ("string", "null"))
             if id is not None:
                 _check_column(source, found, id, "id", ("string", "int", "null"))
-        merge(kinds if text in found.columns else without_text, found.columns)
+        lacks = any(name not in found.columns for name in needed)
+        merge(without_text if lacks else kinds, found.columns)
     if without_text and not kinds:
-        message = f"no input file has the text column {text!r}"
-        raise UsageError(message, hint=_columns_hint("text", text, without_text))
+        if isinstance(what, str):
+            message = f"no input file has the text column {what!r}"
+            raise UsageError(message, hint=_columns_hint("text", what, without_text))
+        missing = next(name for name in needed if name not in without_text)
+        raise UsageError(
+            f"no input file has the column {missing!r}, which `schema: {what.schema}` needs",
+            hint=f"columns: {', '.join(list(without_text)[:20])}; name another with `input: {{columns: {{...}}}}`",
+        )
     if kinds and id is not None and id not in kinds:
         raise UsageError(f"no input file has the id column {id!r}", hint=_columns_hint("id", id, kinds))
     types = {name: type_of(kind) for name, kind in kinds.items()}
-    forced = {name: pl.String() for name in (text, id) if name is not None}
-    return Columns(text, id, {**types, **forced})
+    if not isinstance(what, str):
+        forced = {} if id is None else {id: pl.String()}
+        return Columns(None, id, {**types, **forced}, what)
+    forced = {name: pl.String() for name in (what, id) if name is not None}
+    return Columns(what, id, {**types, **forced})
+
+
+def required_columns(form: Form) -> tuple[str, ...]:
+    """The input's columns without which no record of this form can be read."""
+    from curate.conversations import SCHEMAS
+
+    return tuple(form.columns[part] for part in SCHEMAS[form.schema].columns)
 
 
 def _check_column(source: Source, found: Survey, name: str, role: str, allowed: Sequence[str]) -> None:
@@ -262,21 +285,21 @@ def read(
         names = [name for name in (columns.id, *want) if name is not None]
         groups = range(cut.start, max(cut.stop, cut.start))
         pieces = parquet_pieces(
-            source, groups, cut.row, text=columns.text, names=names, max_record=max_record, broken=cut.broken
+            source, groups, cut.row, what=columns.what, names=names, max_record=max_record, broken=cut.broken
         )
     else:
-        text, id = columns.text, columns.id
-        pieces = _line_pieces(source, cut.start, cut.stop, cut.row, text, id, max_record, batch_bytes)
+        what, id = columns.what, columns.id
+        pieces = _line_pieces(source, cut.start, cut.stop, cut.row, what, id, max_record, batch_bytes)
     batches = (piece.batch(source.file, columns, want) for piece in pieces if piece.count)
     yield from _regrouped(batches, batch_bytes)
 
 
 def _line_pieces(
-    source: Source, start: int, stop: int, row: int, text: str, id: str | None, max_record: int, size: int
+    source: Source, start: int, stop: int, row: int, what: What, id: str | None, max_record: int, size: int
 ) -> Iterator[Piece]:
     if source.format == "csv":
-        return csv_pieces(source, text=text, id=id, max_record=max_record, size=size)
-    return json_pieces(source, start, stop, row, text=text, id=id, max_record=max_record, size=size)
+        return csv_pieces(source, what=what, id=id, max_record=max_record, size=size)
+    return json_pieces(source, start, stop, row, what=what, id=id, max_record=max_record, size=size)
 
 
 def _regrouped(batches: Iterator[Batch], batch_bytes: int) -> Iterator[Batch]:

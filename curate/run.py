@@ -17,6 +17,7 @@ from curate.filter import PLUGIN_MODULE
 from curate.job import Job
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.read import Source, find_sources
+from curate.records import with_schema
 
 if TYPE_CHECKING:
     from curate.audit import Audit
@@ -58,6 +59,7 @@ def run_pipeline(
     root = output_folder(pipeline, output)
     sources = find_sources(pipeline.input.paths, folder)
     refuse_own_output(pipeline.input.paths, folder, sources, root)
+    pipeline = with_schema(pipeline, sources)
     store.prepare(root)
     made_executor = executor or make_executor(workers, sources, pipeline)
     try:

@@ -9,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 
 from curate.filter import Filter, registered
 from curate.settings import STEP_NAME, Settings
+from curate.turns import PARTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -70,6 +71,11 @@ def _step(label: str, options: dict[str, Any]) -> list[dict[str, Any]]:
                 "type": "string",
                 "pattern": f"^(?!input(\\.|$)){STEP_NAME}$",
                 "description": "A name for the step, when a filter is used twice.",
+            },
+            "on": {
+                "enum": list(PARTS),
+                "default": "whole",
+                "description": "The part of a chat or preference record that the step judges.",
             },
         },
         "required": [label],

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from curate.turns import LISTS, PARTS
+
 if TYPE_CHECKING:
     import polars as pl
 
-    from curate.filter import Filter
+    from curate.settings import Step
 
 MAX_BINS = 40
 MAX_LABELS = 20
@@ -27,6 +29,8 @@ ENGINE_SCORES = ("bytes", "tokens", "similarity")
 FIXED_COLUMNS = frozenset(
     ("id", "file", "row", "kept", "step", "rule", "failed", "duplicate_of", "copies", "sampled", *ENGINE_SCORES)
 )
+
+VERDICT = ("kept", "step", "sampled")  # what is counted by
 
 KEPT, HERE, LATER = range(3)
 
@@ -40,6 +44,7 @@ class Column:
     kind: str  # number | label | flag | other
     whole: bool = False
     type: str = ""
+    several: bool = False  # a value for each of a record's turns: every one is counted
 
 
 @dataclass(frozen=True)
@@ -56,18 +61,30 @@ class Summary:
 
 
 def step_tables(
-    ledger: pl.LazyFrame, steps: Sequence[str], filters: Mapping[str, Filter]
+    ledger: pl.LazyFrame, names: Sequence[str], steps: Sequence[Step]
 ) -> dict[str, dict[str, pl.DataFrame]]:
     """The tables that steps add to the report, by step: each sees its own scores by their bare names.
 
-    `steps` are all steps of the run; `filters` those that are asked.
+    `names` are all steps of the run, `steps` those that are asked. A step that judges parts of records makes tables for
+    every part: a row is a part, one of several turns.
     """
-    scores = find_scores(ledger.collect_schema(), steps)
-    found = {}
-    for name, filter in filters.items():
-        own = {score.name: score.name.removeprefix(f"{name}.") for score in scores if score.step == name}
-        found[name] = filter.tables(ledger.rename(own))
-    return {name: tables for name, tables in found.items() if tables}
+    scores = find_scores(ledger.collect_schema(), names)
+    found: dict[str, dict[str, pl.DataFrame]] = {}
+    for step in steps:
+        tables: dict[str, pl.DataFrame] = {}
+        for part in PARTS[step.on] or (None,):
+            start = f"{step.name}." if part is None else f"{step.name}.{part}."
+            own = {name: name.removeprefix(start) for name in _names_of(scores, step.name) if name.startswith(start)}
+            seen = ledger.explode(*own) if step.on in LISTS and own else ledger
+            made = step.filter.tables(seen.rename(own))
+            tables |= {title if part is None else f"{title} ({part})": table for title, table in made.items()}
+        if tables:
+            found[step.name] = tables
+    return found
+
+
+def _names_of(scores: Sequence[Column], step: str) -> list[str]:
+    return [score.name for score in scores if score.step == step]
 
 
 def find_scores(schema: Mapping[str, pl.DataType], steps: Sequence[str]) -> list[Column]:
@@ -79,15 +96,18 @@ def find_scores(schema: Mapping[str, pl.DataType], steps: Sequence[str]) -> list
         if (name in FIXED_COLUMNS and name not in ENGINE_SCORES) or name.startswith("input."):
             continue
         owners = [step for step in steps if name.startswith(f"{step}.")]
-        if dtype == pl.Boolean:
+        several = isinstance(dtype, pl.List)
+        inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+        if inner == pl.Boolean:
             kind = "flag"
-        elif dtype.is_numeric():
+        elif inner.is_numeric():
             kind = "number"
-        elif dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
+        elif inner == pl.String or isinstance(inner, pl.Categorical | pl.Enum):
             kind = "label"
         else:
             kind = "other"
-        found.append(Column(name, max(owners, key=len, default=None), kind, dtype.is_integer(), str(dtype)))
+        owner = max(owners, key=len, default=None)
+        found.append(Column(name, owner, kind, inner.is_integer(), str(dtype), several))
     return found
 
 
@@ -98,12 +118,18 @@ def distributions(
 
     Engine columns without any value (no tokenizer, no duplicates) are left out.
     """
+    import polars as pl
+
     schema = ledger.collect_schema()
     columns = find_scores(schema, steps)
     numbers = [column for column in columns if column.kind == "number"]
-    summaries = _summaries(ledger, numbers, steps)
-    entries = []
+    summaries = _summaries(ledger, [column for column in numbers if not column.several], steps)
+    whole, entries = ledger, []
     for column in columns:
+        ledger = whole
+        if column.several:
+            ledger = whole.select(*VERDICT, column.name).explode(column.name).filter(pl.col(column.name).is_not_null())
+            summaries |= _summaries(ledger, [column] if column.kind == "number" else [], steps)
         base: dict[str, Any] = {"score": column.name, "step": column.step, "kind": column.kind}
         if column.kind == "number":
             summary = summaries[column.name]

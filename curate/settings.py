@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 import os
 import re
+import warnings
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema, field_validator
 
-from curate.filter import Filter
+from curate.filter import CorpusFilter, Filter
 from curate.policy import Clause
+from curate.turns import LISTS, PAIRS, PARTS, On
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
+
+warnings.filterwarnings("ignore", 'Field name "schema" in ".*" shadows', UserWarning)  # of two classes below
 
 STEP_NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 SIZE = r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$"
@@ -83,15 +91,43 @@ class Input(BaseModel, frozen=True, extra="forbid"):
     """Which files are read, and which of their columns is the text."""
 
     paths: Texts = Field(default=(), description="Files or patterns, relative to the pipeline file: crawl/*.jsonl.zst.")
-    kind: Literal["text"] = Field(default="text", description="What a record is.")
+    kind: Literal["text", "chat", "preference"] = Field(
+        default="text",
+        description="What a record is: a text, a conversation, or two answers of which one is preferred.",
+    )
+    schema: str | None = Field(  # type: ignore[assignment]  # hides a deprecated method of pydantic's
+        default=None, description="How a chat or preference record is written; null means as its columns show."
+    )
+    columns: Mapping[str, str] = Field(
+        default={}, description="Columns that go by other names than the schema's: {messages: dialog}."
+    )
     text: str = Field(default="text", description="The column that holds the text.")
     id: str | None = Field(
         default=None, description="The column that names a record; null means `id` where all files have it."
     )
 
+    @property
+    def form(self) -> Form | None:
+        """How a chat or preference record is read; None for texts."""
+        if self.kind == "text":
+            return None
+        from curate.conversations import Form
+
+        assert self.schema is not None, "the schema is found before records are read"
+        return Form(self.kind, self.schema, dict(self.columns))
+
+    @property
+    def what(self) -> str | Form:
+        """What is read of a record: the column of its text, or its form."""
+        return self.form or self.text
+
 
 class Output(BaseModel, frozen=True, extra="forbid"):
     """Where the run's directory goes and what is written to it."""
+
+    schema: str | None = Field(  # type: ignore[assignment]  # hides a deprecated method of pydantic's
+        default=None, description="How chat or preference records are written; null means as they came in."
+    )
 
     path: Annotated[str | None, BeforeValidator(path_text)] = Field(
         default=None, description="The run's directory, relative to the pipeline file."
@@ -181,11 +217,28 @@ def step_name_problem(name: str) -> str | None:
     return None
 
 
+def on_problem(on: str, filter: Filter, kind: str) -> tuple[str, str] | None:
+    """What is wrong with the part of a record that a step judges, with a hint, or None."""
+    if on == "whole":
+        return None
+    if kind == "text":
+        return f"`on: {on}` needs chat or preference records", "say what a record is with `input: {kind: chat}`"
+    if on in PAIRS and kind != "preference":
+        return f"`on: {on}` needs preference records", "chat records have prompt, last_turn, each_turn and assistant"
+    if isinstance(filter, CorpusFilter) and (on in LISTS or len(PARTS[on]) > 1):
+        return (
+            f"a corpus-wide step judges one part of a record, `on: {on}` is several",
+            "take whole, prompt, last_turn, chosen or rejected; use the filter in two steps for two parts",
+        )
+    return None
+
+
 class Step(BaseModel, frozen=True, extra="forbid"):
-    """A filter at its place in a pipeline, with a name unique in it."""
+    """A filter at its place in a pipeline, with a name unique in it, and the part of a record that it judges."""
 
     name: str
     filter: InstanceOf[Filter]
+    on: On = "whole"
 
     @field_validator("name")
     @classmethod
@@ -196,12 +249,14 @@ class Step(BaseModel, frozen=True, extra="forbid"):
         return name
 
     def __repr__(self) -> str:
-        return f"Step(name={self.name!r}, filter={self.filter!r})"
+        on = "" if self.on == "whole" else f", on={self.on!r}"
+        return f"Step(name={self.name!r}, filter={self.filter!r}{on})"
 
     def describe(self) -> str:
         """The step as one readable line, with the options that differ from their defaults."""
         options = ", ".join(f"{key}={value!r}" for key, value in changed_options(self.filter).items())
         shown = f"{type(self.filter).label}({options})" if options else type(self.filter).label
+        shown = shown if self.on == "whole" else f"{shown} on {self.on}"
         return shown if self.name == type(self.filter).label else f"{self.name} = {shown}"
 
 

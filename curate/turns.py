@@ -6,7 +6,7 @@ A record of kind `chat` is one conversation; one of kind `preference` is a promp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 PROMPT, RESPONSE, CHOSEN, REJECTED = "prompt", "response", "chosen", "rejected"
 USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"
@@ -103,3 +103,19 @@ def check_count(contents: Sequence[str], wanted: int) -> None:
 def present(message: Mapping[str, Any], key: str) -> bool:
     """Whether the key is there with a value; Parquet writes null for the keys that a message lacks."""
     return message.get(key) not in (None, [], {})
+
+
+# What a step's `on` means: the parts of a record that it judges, each as a document; none when that is the whole.
+On = Literal["whole", "prompt", "last_turn", "each_turn", "assistant", "chosen", "rejected", "both"]
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "whole": (),
+    "prompt": ("prompt",),
+    "last_turn": ("last_turn",),
+    "each_turn": ("each_turn",),
+    "assistant": ("assistant",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "both": ("chosen", "rejected"),
+}
+LISTS = ("each_turn", "assistant")  # as many slices as a record has such turns; its scores are lists
+PAIRS = ("chosen", "rejected", "both")  # only preference records have them

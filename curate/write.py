@@ -23,7 +23,9 @@ from curate.chunk import ledger_name, load, quarantine_name, read_chunk
 from curate.corpus import edits_of, replay
 from curate.executors import Executor, ordered
 from curate.ledger import QUARANTINE_SCHEMA
-from curate.plan import TEXT, Chunk, Plan, resolve
+from curate.plan import Chunk, Plan, resolve
+from curate.records import schema_columns, written_back
+from curate.slices import TEXT
 
 T = TypeVar("T")
 
@@ -281,11 +283,12 @@ def _write_group(plan: Plan, kept: bool, shards: tuple[Shard, ...]) -> list[Part
     folder = "dataset/data" if kept else "audit/dropped"
     schema = data_schema(plan)
     records = _Records(plan, kept)
+    plain = plan.columns.contents
     parts: list[Part] = []
     for shard in shards:
         name = f"{folder}/part-{shard.number:05d}.parquet"
         with store.publish(plan.root, name) as temporary:
-            file = ParquetFile(temporary, iter(shard.groups), plain=(plan.columns.text,))
+            file = ParquetFile(temporary, iter(shard.groups), plain=plain)
             try:
                 for number, first, last in shard.rows:
                     for frame in records.between(plan.chunks[number], first, last):
@@ -336,10 +339,12 @@ class _Records:
             joined = batch.records.join(chosen, on="row", how="inner", maintain_order="left")
             if joined.height == 0:
                 continue
-            joined = joined.with_columns(replay(joined, edits).alias(TEXT))
+            final = replay(joined, edits)
+            if plan.columns.form is not None:
+                final = written_back(plan.columns.form, joined, final, plan.pipeline.output.schema)
             if self.kept and plan.pipeline.output.copies == "repeat":
-                joined = _repeat(joined)
-            yield _output(plan, joined, extra)
+                final = _repeat(final)
+            yield _output(plan, final, extra)
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -367,12 +372,21 @@ def _output(plan: Plan, records: pl.DataFrame, extra: Sequence[str]) -> pl.DataF
     made: list[pl.Expr] = [pl.col("row").alias("__row")]
     if columns.id is None:
         made.append(pl.col("id").alias(id_name(plan)))
-    for name in columns.types:
+    for name in published_types(plan):
         source = {columns.text: TEXT, columns.id: "id"}.get(name, f"input.{name}")
         made.append(pl.col(source).alias(name))
     if counts_copies(plan):
         made.append(pl.col("copies").cast(pl.Int64).alias(copies_name(plan)))
     return records.select(*made, *extra)
+
+
+def published_types(plan: Plan) -> dict[str, pl.DataType]:
+    """The input's columns as they are published: those of `output.schema` in the place of the form's own."""
+    types, form, schema = plan.columns.types, plan.columns.form, plan.pipeline.output.schema
+    if form is None or schema is None or schema == form.schema:
+        return types
+    own = set(form.columns.values())
+    return schema_columns(form, schema) | {name: kind for name, kind in types.items() if name not in own}
 
 
 def id_name(plan: Plan) -> str:
@@ -399,7 +413,7 @@ def data_schema(plan: Plan) -> dict[str, Any]:
     """The columns of the published data, in order."""
     columns = plan.columns
     schema: dict[str, Any] = {} if columns.id is not None else {id_name(plan): pl.String()}
-    for name, kind in columns.types.items():
+    for name, kind in published_types(plan).items():
         schema[name] = pl.String() if name in (columns.text, columns.id) else kind
     if counts_copies(plan):
         schema[copies_name(plan)] = pl.Int64()

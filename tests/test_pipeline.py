@@ -345,7 +345,10 @@ def test_an_unknown_filter_may_be_of_an_entry_point_that_failed(monkeypatch: pyt
         ("audit: {samples: 1%}", 'audit of the pipeline has no "samples" (did you mean "sample"?)'),
         ("limits: {records: 5}", 'limits of the pipeline has no "records" (did you mean "record"?)'),
         ("input: {text: 5}", '"input.text" of the pipeline must be text, got the number 5 (quote it: "5")'),
-        ("input: {kind: poem}", '"input.kind" of the pipeline must be "text", got the text "poem"'),
+        (
+            "input: {kind: poem}",
+            '"input.kind" of the pipeline must be "text", "chat" or "preference", got the text "poem"',
+        ),
         ("input: {paths: 5}", '"input.paths" of the pipeline must be a list, got the number 5'),
         ("input: body", '"input" of the pipeline must be a mapping, got the text "body"'),
         (

@@ -319,9 +319,9 @@ def test_flags_count_both_sides_and_judged_is_worded(tmp_path: Path) -> None:
 
 
 def test_scores_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
-    report = build(tmp_path, types={**TYPES, "words.spans": pl.List(pl.Int64)})
+    report = build(tmp_path, types={**TYPES, "words.spans": pl.Array(pl.Int64, 2)})
     assert score_of(report, "words.spans") == {
-        "score": "words.spans", "step": "words", "kind": "other", "type": "List(Int64)"
+        "score": "words.spans", "step": "words", "kind": "other", "type": "Array(Int64, shape=(2,))"
     }  # fmt: skip
     assert "Not drawn: words.spans" in report.html()
 

@@ -196,9 +196,7 @@ def quality_kernel(
                 if low < stop_offsets[own + 1] and stops[low] == hashes[place]:
                     stop_count += 1 if way == DOLMA or met[low] != row else 0
                     met[low] = row
-        marks, dots, line_count, bullets, trailing = line_marks(
-            data, offsets[row], offsets[row + 1], bits, plain, way
-        )
+        marks, dots, line_count, bullets, trailing = line_marks(data, offsets[row], offsets[row + 1], bits, plain, way)
         every = max(last - begin, 1)
         out[row, 0] = words
         if words:
