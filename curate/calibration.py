@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,8 +69,8 @@ class Cells:
     @property
     def thin(self) -> Flags:
         """Strata that the rule cuts with few labels on one side: both cells get the rate of the whole stratum."""
-        cut = (self.documents > 0).all(1)
-        return cut & (self.labelled < LEAST).any(1)
+        cut = np.asarray((self.documents > 0).all(1))
+        return cut & np.asarray((self.labelled < LEAST).any(1))
 
 
 def count_cells(documents: ArrayLike, stratum: ArrayLike, removed: ArrayLike, positive: ArrayLike) -> Cells:
@@ -81,7 +81,7 @@ def count_cells(documents: ArrayLike, stratum: ArrayLike, removed: ArrayLike, po
     sizes = np.asarray(documents, np.int64).reshape(-1, 2)
     place = 2 * np.asarray(stratum, np.int64) + np.asarray(removed, np.int64)
     labelled = np.bincount(place, minlength=sizes.size).astype(np.float64)
-    hits = np.bincount(place, np.asarray(positive, np.float64), sizes.size)
+    hits: Numbers = np.bincount(place, np.asarray(positive, np.float64), sizes.size).astype(np.float64)
     return Cells(sizes, labelled.reshape(-1, 2), hits.reshape(-1, 2))
 
 
@@ -237,7 +237,7 @@ class Scored:
 
     def sizes(self, limit: float) -> Whole:
         """Documents of each stratum that the rule keeps and removes with this limit."""
-        at = "right" if self.side == "above" else "left"
+        at: Literal["left", "right"] = "right" if self.side == "above" else "left"
         places = np.array([np.searchsorted(some, limit, at) for some in self.scores], np.int64)
         lengths = np.array([len(some) for some in self.scores], np.int64)
         removed = lengths - places if self.side == "above" else places

@@ -371,6 +371,72 @@ def tune(folder: str, change: str, by: str | None, html: Path | None, plugins: t
 
 
 @app.command()
+@click.argument("folder", metavar="RUN")
+@click.option("--for", "use", type=click.Choice(["labels"]), required=True, help="What the sample is for.")
+@click.option("--step", metavar="STEP", help="The step, or STEP.RULE, that is asked about.")
+@click.option("--by", metavar="COLUMN", help="Each of these groups gets its own strata, for example language.label.")
+@click.option("--size", type=int, default=200, show_default=True, help="Rows for estimates.")
+@click.option("--hunt", type=int, default=0, help="Also so many rows closest to the limit, on a sheet of their own.")
+@click.option(
+    "--format", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True, help="Of the sheets."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="A file or a folder; RUN/audit/labels by default.")
+@click.option("--question", help="What raters are asked.")
+@click.option("--guideline", metavar="VERSION", help="The version of the guideline that raters follow.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another one draws other documents.")
+@JSON
+def sample(
+    folder: str, use: str, step: str | None, by: str | None, size: int, hunt: int, format: str, output: Path | None,
+    question: str | None, guideline: str | None, seed: int, as_json: bool,
+) -> int:  # fmt: skip
+    """Write a sheet of documents for people to label, so that a rule can be judged by them.
+
+    Rows are random within strata of group, score and decision; `label` is yes when the document should be removed for
+    this reason. The sheets hold texts of documents, also of removed ones: they are as private as RUN/audit.
+    """
+    from curate.console import console
+    from curate.labels_print import print_sheets
+    from curate.run import open_run
+
+    run = open_run(folder)
+    made = run.sample_labels(
+        step, by=by, size=size, hunt=hunt, format=format, output=output or run.root / "audit" / "labels",
+        question=question, guideline=guideline, seed=seed,
+    )  # fmt: skip
+    emit(made.to_dict()) if as_json else print_sheets(made, console())
+    return 0
+
+
+@app.command()
+@click.argument("folder", metavar="RUN")
+@click.argument("sheets", metavar="LABELS", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--precision", type=float, help="Find the limit of which so many removals are right: 0.9.")
+@click.option("--miss", type=float, help="Find the limit that misses at most this share: 0.05.")
+@click.option("--rater", help="Who labelled rows without a rater; else the sheet's file name.")
+@click.option("--rater-group", metavar="GROUP", help="The group of raters of rows without one.")
+@click.option("--date", "created_at", metavar="DATE", help="When rows without a date were labelled.")
+@click.option("--store", type=click.Path(path_type=Path), help="The label store; RUN.labels beside the run by default.")
+@JSON
+def calibrate(
+    folder: str, sheets: tuple[Path, ...], precision: float | None, miss: float | None, rater: str | None,
+    rater_group: str | None, created_at: str | None, store: Path | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Say how well a rule does by filled label sheets: precision and recall with intervals, by group.
+
+    Labels are added to the label store; nothing in it is ever changed. With --precision or --miss a limit is chosen
+    on one half of the labels and told on the other. (`curate models calibrate` is for the toxicity screen's cascade.)
+    """
+    from curate.run import open_run
+
+    made = open_run(folder).calibrate(
+        *sheets, precision=precision, miss=miss, rater=rater, rater_group=rater_group, created_at=created_at,
+        store=store,
+    )  # fmt: skip
+    emit(made.to_dict()) if as_json else made.print()
+    return 0
+
+
+@app.command()
 @click.argument("before", metavar="RUN")
 @click.argument("now", metavar="RUN")
 @click.option("--by", metavar="COLUMN", help="Also by group: a score or an input column, for example language.label.")
@@ -454,7 +520,7 @@ def verify(names: tuple[str, ...]) -> int:
     return 0
 
 
-@models.command()
+@models.command("calibrate")
 @pipeline_argument()
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @INPUT
@@ -467,7 +533,7 @@ def verify(names: tuple[str, ...]) -> int:
 @click.option("--wrong", type=float, help="Also find drop_above: share of windows above it that may be not toxic.")
 @click.option("--by", metavar="COLUMN", help="Also say what is missed in each group of this column or score.")
 @JSON
-def calibrate(pipeline: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def calibrate_cascade(pipeline: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Find the band of screen scores in which the slow model has to be asked.
 
     Scores windows of a sample with the screen and with the model, and prints the band to paste into the pipeline, what

@@ -302,4 +302,5 @@ def ranks(members: Members) -> NDArray[np.int64]:
 def chosen_rows(members: Members, wanted: Sequence[int]) -> NDArray[np.bool_]:
     """Which documents are in a sample of so many from each stratum."""
     most = np.asarray(wanted, np.int64)[members.table["stratum"].to_numpy()]
-    return ranks(members) < most
+    chosen: NDArray[np.bool_] = ranks(members) < most
+    return chosen

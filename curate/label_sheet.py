@@ -164,7 +164,11 @@ def _is_number(cell: str) -> bool:
 
 
 def read_sheet(
-    given: Path | pl.DataFrame, *, rater: str | None = None, rater_group: str | None = None, created_at: str | None = None
+    given: Path | pl.DataFrame,
+    *,
+    rater: str | None = None,
+    rater_group: str | None = None,
+    created_at: str | None = None,
 ) -> Sheet:
     """Read a filled sheet; raises UsageError with file and row for the first things wrong.
 
@@ -270,9 +274,7 @@ def _decoded(path: Path, data: bytes) -> str:
     return ""
 
 
-def _row(
-    where: str, row: Mapping[str, Any], rater: str, rater_group: str | None, created_at: str | None
-) -> Row | None:
+def _row(where: str, row: Mapping[str, Any], rater: str, rater_group: str | None, created_at: str | None) -> Row | None:
     """One row; None when it has no label, ValueError with what is wrong."""
     design = {name: _number(name, row.get(name)) for name in ("documents", "sampled", "pi")}
     fixed = {name: _text(row.get(name)) or "" for name in ("id", "purpose", "stratum", "text_hash", "design")}
@@ -281,16 +283,18 @@ def _row(
     whole = {name: None if design[name] is None else round(design[name] or 0) for name in ("documents", "sampled")}
     if check_of({**fixed, **whole}) != (_text(row.get("check")) or ""):
         raise ValueError(f"the id or a design column of {fixed['id']!r} was changed")
-    if design["pi"] is not None and whole["documents"]:
-        if not math.isclose(design["pi"], (whole["sampled"] or 0) / whole["documents"], rel_tol=1e-3):
-            raise ValueError(f"pi of {fixed['id']!r} was changed: it is {design['pi']:.6g}")
+    share = (whole["sampled"] or 0) / (whole["documents"] or 1)
+    if design["pi"] is not None and not math.isclose(design["pi"], share, rel_tol=1e-3):
+        raise ValueError(f"pi of {fixed['id']!r} was changed: it is {design['pi']:.6g}")
     label = _label(row.get("label"))
     if label is None:
         return None
     return Row(
         where=where,
         **fixed,
-        **{"documents": whole["documents"], "sampled": whole["sampled"], "pi": design["pi"]},
+        documents=whole["documents"],
+        sampled=whole["sampled"],
+        pi=design["pi"],
         label=label,
         confidence=_confidence(row.get("confidence")),
         rater=_text(row.get("rater")) or rater,

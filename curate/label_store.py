@@ -54,7 +54,7 @@ def read_store(folder: Path) -> pl.DataFrame:
     if not files:
         return pl.DataFrame(schema=SCHEMA)
     try:
-        return pl.concat([pl.read_parquet(file, glob=False).select(SCHEMA).cast(SCHEMA) for file in files])
+        return pl.concat([pl.read_parquet(file, glob=False).select(*SCHEMA).cast(pl.Schema(SCHEMA)) for file in files])
     except pl.exceptions.PolarsError as error:
         raise UsageError(
             f"{folder} holds a file that is no part of a label store", hint="name another folder with --store"

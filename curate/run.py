@@ -21,6 +21,7 @@ from curate.records import with_schema
 
 if TYPE_CHECKING:
     from curate.audit import Audit
+    from curate.labels import Calibration, LabelSheets
     from curate.pipeline import Pipeline
     from curate.report import Report
     from curate.tune import Tuning
@@ -184,6 +185,18 @@ class Run:
         from curate.tune import tune
 
         return tune(self, threshold, values, by=by)
+
+    def sample_labels(self, step: str | None = None, **options: Any) -> LabelSheets:
+        """Documents for people to label, to judge a rule by: `curate.labels.sample_labels` lists the options."""
+        from curate.labels import sample_labels
+
+        return sample_labels(self, step, **options)
+
+    def calibrate(self, *sheets: str | Path | pl.DataFrame, **options: Any) -> Calibration:
+        """What filled label sheets say of a rule and its limit: `curate.labels.calibrate_rule` lists the options."""
+        from curate.labels import calibrate_rule
+
+        return calibrate_rule(self, sheets, **options)
 
     def __repr__(self) -> str:
         counts = self.counts

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
 from curate.kernels.quality import break_size, last_start
+from curate.kernels.token_rules import UPPER, Flag
 from curate.kernels.tokens import (
     BEGINS_LINE,
     IS_PUNCTUATION,
@@ -22,7 +23,6 @@ from curate.kernels.tokens import (
     slices,
     tokens,
 )
-from curate.kernels.token_rules import UPPER, Flag
 from curate.kernels.utf8 import LETTER, SPACE, WORD, Bytes, Offsets, Texts, decode
 
 Bits = NDArray[np.uint16]

@@ -23,8 +23,8 @@ from curate.kernels import Int, inlined, kernel
 from curate.kernels.blocks import hash_of, places_in
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import (
-    CURLY,
     APOSTROPHE,
+    CURLY,
     DIGIT,
     DOT,
     LAST,
@@ -34,7 +34,6 @@ from curate.kernels.token_rules import (
     SYMBOL,
     TERMINAL,
     TICK,
-    UPPER,
     Bits,
     Codes,
     Flag,
