@@ -4,7 +4,8 @@ A stratum is a part of the documents from which some were labelled at random. A 
 stratum; how many is known exactly, as every document has its scores. So a stratum that the rule cuts is two cells, each
 with its own labels. In a cell with k of n labelled documents positive, the rate of the others has the posterior
 Beta(k + 1/2, n - k + 1/2) (Jeffreys), and the positive ones among them are beta-binomial; draws of all cells give draws
-of precision and recall, whose quantiles are the intervals. Webber (2013, ACM TOIS 31:2) found normal approximations
+of precision and recall, whose quantiles are the intervals, with Jeffreys' ends at 0 and 1 where no labelled document
+or every one is positive. Webber (2013, ACM TOIS 31:2) found normal approximations
 poor for recall and beta-binomial posteriors better.
 """
 
@@ -121,13 +122,16 @@ class Estimate:
 def estimate(cells: Cells, draws: int = DRAWS, seed: int = SEED) -> Estimate:
     """Precision and recall of the rule that made these cells, among the documents of these strata."""
     drawn = draw_positives(cells, draws, seed)
-    hits, every = drawn[:, :, 1].sum(1), drawn.sum((1, 2))
+    least, most = _ends(cells, drawn)
     removed = int(cells.documents[:, 1].sum())
     points, deffs = _points(cells), _design_effects(cells)
+    positives = [some.sum((1, 2)) for some in (least, drawn, most)]
+    precisions = [divide(some[:, :, 1].sum(1), removed) for some in (least, drawn, most)]
+    recalls = [_recalls(kept, gone) for kept, gone in ((most, least), (drawn, drawn), (least, most))]
     return Estimate(
-        positives=_share(every, points[0], np.nan),
-        precision=_share(divide(hits, removed), points[1], deffs[0]),
-        recall=_share(divide(hits, every), points[2], deffs[1]),
+        positives=_share(positives, points[0], np.nan),
+        precision=_share(precisions, points[1], deffs[0]),
+        recall=_share(recalls, points[2], deffs[1]),
         removed=removed,
         documents=int(cells.documents.sum()),
         labelled=int(cells.labelled.sum()),
@@ -135,11 +139,33 @@ def estimate(cells: Cells, draws: int = DRAWS, seed: int = SEED) -> Estimate:
     )
 
 
-def _share(drawn: Numbers, point: float, deff: float) -> Share:
-    known = drawn[~np.isnan(drawn)]
-    if not len(known):
+def _ends(cells: Cells, drawn: Numbers) -> tuple[Numbers, Numbers]:
+    """The draws for the lower and for the upper end of an interval.
+
+    Where no labelled document is positive the rate may be 0, where all are it may be 1: Jeffreys' interval ends there
+    (Brown, Cai and DasGupta 2001, Statistical Science 16:2, section 4.1). Without it a large part of the corpus in
+    which nothing was found makes recall look too low for certain.
+    """
+    labelled, positive = cells.labelled, cells.positive
+    shared = cells.thin[:, None]
+    labelled = np.where(shared, labelled.sum(1, keepdims=True), labelled)
+    positive = np.where(shared, positive.sum(1, keepdims=True), positive)
+    none, every = (labelled > 0) & (positive == 0), (labelled > 0) & (positive == labelled)
+    return np.where(none, 0, drawn), np.where(every, cells.documents, drawn)
+
+
+def _recalls(kept: Numbers, gone: Numbers) -> Numbers:
+    """Draws of recall from draws of what is kept and of what is removed."""
+    hits = gone[:, :, 1].sum(1)
+    return divide(hits, hits + kept[:, :, 0].sum(1))
+
+
+def _share(drawn: Sequence[Numbers], point: float, deff: float) -> Share:
+    """The quantiles of draws for the lower end, for the median and for the upper end."""
+    ends = [some[~np.isnan(some)] for some in drawn]
+    if not all(map(len, ends)):
         return Share(np.nan, np.nan, np.nan, np.nan, np.nan)
-    low, middle, high = (float(value) for value in np.quantile(known, (LOW, MIDDLE, HIGH)))
+    low, middle, high = (float(np.quantile(some, q)) for some, q in zip(ends, (LOW, MIDDLE, HIGH), strict=True))
     return Share(point, middle, low, high, deff)
 
 

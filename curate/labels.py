@@ -430,7 +430,7 @@ class _Answers:
             )
         if unanswered:
             notes.append(
-                f"{plural(unanswered, 'document')} of the sample without yes or no: if they differ from the others, the "
+                f"{plural(unanswered, 'document')} of the sample without yes or no: if they differ from others, the "
                 "estimates are off"
             )
         return notes

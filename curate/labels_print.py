@@ -100,7 +100,7 @@ def _print_chosen(made: Calibration, console: Console) -> None:
     for row in made.costs.iter_rows(named=True):
         _add(table, row["group"], *(f"{row[name]:,}" for name in ("documents", "removed_now", "removed")))
     _show(table, console)
-    if made.chosen["override"] is not None:
+    if made.chosen["override"] is not None and made.chosen["met"]:
         console.print(Text(f"take it with  curate run PIPELINE --update {made.chosen['override']}"), soft_wrap=True)
 
 

@@ -38,19 +38,24 @@ def test_the_golden_figures_of_three_strata() -> None:
 
 def test_the_far_tail_is_where_labels_are_needed() -> None:
     shares = needed_most(golden())
-    assert shares.argmax() == 0 and shares[0] > 0.8 and shares.sum() == pytest.approx(1)
+    assert shares.argmax() == 0
+    assert shares[0] > 0.8
+    assert shares.sum() == pytest.approx(1)
 
 
 def test_a_stratum_without_labels_widens_the_interval_and_has_no_point() -> None:
     cells = Cells(np.array([[1000, 0], [0, 100]]), np.array([[0.0, 0], [0, 50]]), np.array([[0.0, 0], [0, 40]]))
     found = estimate(cells)
-    assert found.unlabelled == 1 and np.isnan(found.recall.point)
-    assert found.recall.low < 0.15 and found.recall.high > 0.9
+    assert found.unlabelled == 1
+    assert np.isnan(found.recall.point)
+    assert found.recall.low < 0.15
+    assert found.recall.high > 0.9
 
 
 def test_a_rule_that_removes_nothing_has_no_precision_and_no_recall() -> None:
     found = estimate(Cells(np.array([[100, 0]]), np.array([[20.0, 0]]), np.array([[5.0, 0]])))
-    assert np.isnan(found.precision.median) and found.recall.high == 0
+    assert np.isnan(found.precision.median)
+    assert found.recall.high == 0
 
 
 def test_everything_labelled_leaves_nothing_unknown() -> None:
@@ -70,9 +75,12 @@ def test_a_larger_budget_never_takes_labels_from_a_stratum() -> None:
     before = allocate(sizes, rates, 1)
     for budget in range(2, 700):
         now = allocate(sizes, rates, budget)
-        assert sum(now) == min(budget, sum(sizes)) and all(a <= b for a, b in zip(before, now, strict=True))
+        assert sum(now) == min(budget, sum(sizes))
+        assert all(a <= b for a, b in zip(before, now, strict=True))
         before = now
-    assert before[2] == 3 and before[3] == 0 and min(before[0], before[1], before[4]) >= 30
+    assert before[2] == 3
+    assert before[3] == 0
+    assert min(before[0], before[1], before[4]) >= 30
 
 
 def coverage(rates: list[float], labels: list[int], runs: int, seed: int) -> tuple[float, float]:
@@ -96,7 +104,8 @@ def coverage(rates: list[float], labels: list[int], runs: int, seed: int) -> tup
 @pytest.mark.parametrize("rates", [[0.002, 0.2, 0.8], [0.0, 0.1, 0.9], [0.01, 0.3, 0.95]])
 def test_intervals_hold_the_truth_also_where_a_stratum_has_no_positive(rates: list[float]) -> None:
     precision, recall = coverage(rates, [150, 150, 150], 400, 1)
-    assert precision >= 0.92 and recall >= 0.92  # 400 runs: three standard errors below .95 or above
+    assert precision >= 0.92
+    assert recall >= 0.92
 
 
 def test_the_limit_of_a_precision_is_found_and_halves_do_not_meet() -> None:
@@ -109,12 +118,15 @@ def test_the_limit_of_a_precision_is_found_and_halves_do_not_meet() -> None:
     assert first.sum() == 8_000
     trials = try_limits(scored, candidates(scored.score, 0.5), first)
     made = choose(trials, 0.9, None)
-    assert made is not None and 0.72 < made.limit < 0.88  # precision above t is (1 + t) / 2: t = .8
+    assert made is not None
+    assert 0.72 < made.limit < 0.88
     told = estimate(scored.cells(made.limit, ~first))
     assert told.precision.low < 0.9 < told.precision.high
     assert choose(trials, 0.9999, None) is None
     loose = choose(trials, None, 0.05)
-    assert loose is not None and loose.limit < made.limit and 1 - loose.found.recall.median <= 0.05
+    assert loose is not None
+    assert loose.limit < made.limit
+    assert 1 - loose.found.recall.median <= 0.05
 
 
 def test_below_is_the_other_side() -> None:

@@ -51,7 +51,8 @@ def filled(run: Run, **options: Any) -> pl.DataFrame:
 
 def test_strata_and_inclusion_probabilities_add_up(run: Run) -> None:
     made = run.sample_labels("length", by="lang", size=120)
-    assert made.estimate.height == 120 and made.strata["documents"].sum() == DOCUMENTS
+    assert made.estimate.height == 120
+    assert made.strata["documents"].sum() == DOCUMENTS
     assert (1 / made.estimate["pi"]).sum() == pytest.approx(DOCUMENTS)
     assert set(made.strata["title"]) >= {"en, near kept", "de, far removed"}
     assert made.estimate["label"].null_count() == 120
@@ -59,12 +60,14 @@ def test_strata_and_inclusion_probabilities_add_up(run: Run) -> None:
 
 def test_a_larger_sample_has_the_same_rows_and_more(run: Run) -> None:
     small, large = (set(run.sample_labels("length", size=size).estimate["id"]) for size in (60, 150))
-    assert small < large and small != set(run.sample_labels("length", size=60, seed=2).estimate["id"])
+    assert small < large
+    assert small != set(run.sample_labels("length", size=60, seed=2).estimate["id"])
 
 
 def test_rows_for_learning_are_close_to_the_limit_and_on_their_own(run: Run) -> None:
     made = run.sample_labels("length", size=60, hunt=20)
-    assert made.learn.height == 20 and set(made.learn["purpose"]) == {"learn"}
+    assert made.learn.height == 20
+    assert set(made.learn["purpose"]) == {"learn"}
     assert not set(made.learn["id"]) & set(made.estimate["id"])
     assert all(abs(1 + int(id[1:]) % 100 - 40) <= 5 for id in made.learn["id"])
     assert made.learn["pi"].null_count() == 20
@@ -72,16 +75,21 @@ def test_rows_for_learning_are_close_to_the_limit_and_on_their_own(run: Run) -> 
 
 def test_estimates_hold_the_truth(run: Run, tmp_path: Path) -> None:
     made = run.calibrate(filled(run, size=200), store=tmp_path / "store")
-    assert made.labelled == 200 and made.unanswered == 0
-    assert made.found.removed == 234 and made.found.precision.median > 0.97
+    assert made.labelled == 200
+    assert made.unanswered == 0
+    assert made.found.removed == 234
+    assert made.found.precision.median > 0.97
     assert made.found.recall.low < 39 / 59 < made.found.recall.high
 
 
 def test_the_limit_that_meets_a_miss_rate(run: Run, tmp_path: Path) -> None:
     made = run.calibrate(filled(run, size=300, by="lang"), store=tmp_path / "store", miss=0.05)
-    assert made.chosen is not None and 55 <= made.chosen["limit"] <= 66 and made.chosen["met"]
+    assert made.chosen is not None
+    assert 55 <= made.chosen["limit"] <= 66
+    assert made.chosen["met"]
     assert made.chosen["override"] == f"steps.length.min_words={made.chosen['limit']:.0f}"
-    assert made.costs["documents"].sum() == DOCUMENTS and made.costs["removed"].sum() > made.costs["removed_now"].sum()
+    assert made.costs["documents"].sum() == DOCUMENTS
+    assert made.costs["removed"].sum() > made.costs["removed_now"].sum()
     assert [group for group, _ in made.groups] == ["en", "de"]
     assert json.dumps(made.to_dict())
 
@@ -90,7 +98,8 @@ def test_csv_goes_through_a_spreadsheet(run: Run, tmp_path: Path) -> None:
     path = run.sample_labels("length", size=60, output=tmp_path / "sheet.csv").paths[0]
     assert path.stat().st_mode & 0o077 == 0
     rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"))))
-    assert any(row["text"].startswith("'=") for row in rows) and not any(row["text"].startswith("=") for row in rows)
+    assert any(row["text"].startswith("'=") for row in rows)
+    assert not any(row["text"].startswith("=") for row in rows)
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, delimiter=";")
     writer.writeheader()
@@ -100,8 +109,11 @@ def test_csv_goes_through_a_spreadsheet(run: Run, tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + out.getvalue().encode())
     made = run.calibrate(path, store=tmp_path / "store")
     stored = read_store(tmp_path / "store")
-    assert made.labelled == 60 and set(stored["label"]) == {"yes", "no"} and set(stored["confidence"]) == {0.8}
-    assert set(stored["rater_id"]) == {"sheet"} and "text" not in stored.columns
+    assert made.labelled == 60
+    assert set(stored["label"]) == {"yes", "no"}
+    assert set(stored["confidence"]) == {0.8}
+    assert set(stored["rater_id"]) == {"sheet"}
+    assert "text" not in stored.columns
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "-x", "@a", "+3 a", "'=x", "''=x", "plain", "-3.5", ""])
@@ -115,7 +127,8 @@ def test_every_format_is_read_back(run: Run, tmp_path: Path, name: str) -> None:
 
     write_sheet(filled(run, size=60), tmp_path / name)
     sheet = read_sheet(tmp_path / name)
-    assert len(sheet.rows) == 60 and {row.label for row in sheet.rows} == {"yes", "no"}
+    assert len(sheet.rows) == 60
+    assert {row.label for row in sheet.rows} == {"yes", "no"}
     with pytest.raises(OutputError, match="exists"):
         write_sheet(filled(run, size=60), tmp_path / name)
 
@@ -169,8 +182,11 @@ def test_one_rater_cannot_answer_twice_and_three_raters_are_averaged(run: Run, t
     flipped = pl.when(pl.col("label") == "yes").then(pl.lit("no")).otherwise(pl.lit("yes"))
     raters[2] = raters[2].with_columns(label=flipped)
     made = run.calibrate(*raters, store=tmp_path / "store")
-    assert made.labelled == 60 and made.raters["raters"] == 3 and made.raters["alpha"] < 0.1
-    assert made.raters["groups"]["x"]["inside"] == 1 and made.raters["groups"]["x"]["across"] < 0
+    assert made.labelled == 60
+    assert made.raters["raters"] == 3
+    assert made.raters["alpha"] < 0.1
+    assert made.raters["groups"]["x"]["inside"] == 1
+    assert made.raters["groups"]["x"]["across"] < 0
     assert made.strata["positive"].sum() == pytest.approx(sum((2 if is_short(id) else 1) / 3 for id in sheet["id"]))
 
 
@@ -179,12 +195,18 @@ def test_the_store_only_grows(run: Run, tmp_path: Path) -> None:
     first = run.calibrate(sheet, store=store)
     files = {path.name: path.read_bytes() for path in store.iterdir()}
     again = run.calibrate(sheet, store=store)
-    assert first.added.new == 60 and again.added.known == 60 and again.added.new == 0
+    assert first.added.new == 60
+    assert again.added.known == 60
+    assert again.added.new == 0
     assert {path.name: path.read_bytes() for path in store.iterdir()} == files
     other = run.calibrate(changed(sheet, "label", "unsure"), store=store)
-    assert other.added.superseding == 1 and other.unsure == 1 and other.labelled == 59 and other.unanswered == 1
+    assert other.added.superseding == 1
+    assert other.unsure == 1
+    assert other.labelled == 59
+    assert other.unanswered == 1
     stored = read_store(store)
-    assert stored.height == 61 and stored["supersedes"].drop_nulls().to_list() == [stored["label_id"][0]]
+    assert stored.height == 61
+    assert stored["supersedes"].drop_nulls().to_list() == [stored["label_id"][0]]
     assert all((store / name).read_bytes() == data for name, data in files.items())
 
 
@@ -202,13 +224,17 @@ def test_the_commands(run: Run, tmp_path: Path) -> None:
     cli = CliRunner()
     sheet = tmp_path / "a.jsonl"
     made = cli.invoke(app, ["sample", str(run.root), "--for", "labels", "--size", "80", "--output", str(sheet)])
-    assert made.exit_code == 0 and "near removed" in made.output
+    assert made.exit_code == 0
+    assert "near removed" in made.output
     frame = pl.read_ndjson(sheet, infer_schema_length=None)
     labels = pl.Series("label", ["yes" if is_short(id) else "no" for id in frame["id"]])
     sheet.write_text(frame.with_columns(labels).write_ndjson())
     arguments = [str(run.root), str(sheet), "--store", str(tmp_path / "store"), "--miss", "0.05"]
     told = cli.invoke(app, ["calibrate", *arguments])
-    assert told.exit_code == 0 and "recall" in told.output and "steps.length.min_words=" in told.output
+    assert told.exit_code == 0
+    assert "recall" in told.output
+    assert "steps.length.min_words=" in told.output
     answer = json.loads(cli.invoke(app, ["calibrate", *arguments, "--json"]).stdout)
-    assert answer["added"]["known"] == 80 and answer["task"] == "length.min_words"
+    assert answer["added"]["known"] == 80
+    assert answer["task"] == "length.min_words"
     assert open_run(run.root).counts == run.counts
