@@ -19,6 +19,7 @@ from curate.kernels.tokens import (
     Numbers,
     bits,
     frozen,
+    new_tokens,
     slices,
     tokens,
 )
@@ -59,7 +60,7 @@ def stop_words(lists: Sequence[Sequence[str]]) -> StopWords:
     hashes, ends = [], [0]
     blooms = np.zeros((len(lists), BLOOM), np.uint8)
     for place, words in enumerate(lists):
-        found = tokens(texts(pl.Series(list(words), dtype=pl.String)))
+        found = new_tokens(texts(pl.Series(list(words), dtype=pl.String)))
         single = np.diff(found.offsets) == 1
         own = np.unique(found.hashes[found.offsets[:-1][single]])
         blooms[place, own % np.uint64(BLOOM)] = 1
@@ -196,9 +197,7 @@ def quality_kernel(
                 if low < stop_offsets[own + 1] and stops[low] == hashes[place]:
                     stop_count += 1 if way == DOLMA or met[low] != row else 0
                     met[low] = row
-        marks, dots, line_count, bullets, trailing = line_marks(
-            data, offsets[row], offsets[row + 1], bits, plain, way
-        )
+        marks, dots, line_count, bullets, trailing = line_marks(data, offsets[row], offsets[row + 1], bits, plain, way)
         every = max(last - begin, 1)
         out[row, 0] = words
         if words:

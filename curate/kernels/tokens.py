@@ -23,8 +23,8 @@ from curate.kernels import Int, inlined, kernel
 from curate.kernels.blocks import hash_of, places_in
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import (
-    CURLY,
     APOSTROPHE,
+    CURLY,
     DIGIT,
     DOT,
     LAST,
@@ -34,7 +34,6 @@ from curate.kernels.token_rules import (
     SYMBOL,
     TERMINAL,
     TICK,
-    UPPER,
     Bits,
     Codes,
     Flag,
@@ -92,10 +91,14 @@ def tokens(given: Texts, plain: bool = False) -> Tokens:
         known = selected(kept, given) if kept.plain == plain else None
         if known is not None:
             return known
-    short, units = packed_words()
-    found = Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), short, units, plain)))
+    found = new_tokens(given, plain)
     _kept = [Kept(given, plain, found)]
     return found
+
+
+def new_tokens(given: Texts, plain: bool = False) -> Tokens:
+    """The same, neither kept nor looked up."""
+    return Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), *packed_words(), plain)))
 
 
 def selected(kept: Kept, given: Texts) -> Tokens | None:
@@ -178,6 +181,42 @@ def read_codes(data: Bytes, at: Int, end: Int, codes: Codes, places: Numbers) ->
     places[size] = at - start
 
 
+@inlined
+def read_chunk(
+    data: Bytes, start: Int, at: Int, end: Int, of_first: Int, bits: Bits
+) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
+    """Where a chunk ends that begins at `start` and whose second character would begin at `at`.
+
+    Then its characters, the bits that all of them have and that any has, how many are not `\\w`, the bits that all but
+    the last have, the last one's bits and where it begins. In scripts written without spaces a chunk is a letter and
+    the marks on it, in others it goes on to white space or to such a letter.
+    """
+    spaced: Flag = of_first & UNSPACED == 0
+    size: Int = 1
+    before, every, some = ALL, of_first, of_first
+    last, last_at = of_first, start
+    marks = 1 - (of_first & WORD)
+    while at < end:
+        code, after = np.int64(data[at]), at + 1
+        if code < 0x80:
+            of_code = np.int64(bits[code])
+            if of_code & SPACE or not spaced:
+                break
+        else:
+            code, after = decode(data, at, end)
+            of_code = np.int64(bits[code]) if code >= 0 else 0
+            if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
+                break
+        last, last_at = of_code, at
+        at = after
+        size += 1
+        before = every
+        every &= of_code
+        some |= of_code
+        marks += 1 - (of_code & WORD)
+    return at, size, every, some, marks, before, last, last_at
+
+
 @kernel
 def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, units: Hashes, plain: bool) -> Tokens:
     """The tokens of each text."""
@@ -206,31 +245,8 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                 begins = BEGINS_LINE if code == LINE_FEED else begins
                 at = after
                 continue
-            spaced: Flag = of_code & UNSPACED == 0
             start = at
-            size = 1
-            before, every, some = ALL, of_code, of_code  # before: what all characters but the last one have
-            last, last_at = of_code, at
-            marks = 1 - (of_code & WORD)
-            at = after
-            while at < end:  # in scripts without spaces a letter and its marks, else up to white space or such a letter
-                code, after = np.int64(data[at]), at + 1
-                if code < 0x80:
-                    of_code = np.int64(bits[code])
-                    if of_code & SPACE or not spaced:
-                        break
-                else:
-                    code, after = decode(data, at, end)
-                    of_code = np.int64(bits[code]) if code >= 0 else 0
-                    if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
-                        break
-                last, last_at = of_code, at
-                at = after
-                size += 1
-                before = every
-                every &= of_code
-                some |= of_code
-                marks += 1 - (of_code & WORD)
+            at, size, every, some, marks, before, last, last_at = read_chunk(data, at, after, end, of_code, bits)
             if plain or every & LETTER or some & UNSPACED:
                 hashes[to] = hash_of(data, start, at)
                 chars[to] = size
