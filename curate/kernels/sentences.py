@@ -11,15 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, kernel
+from curate.kernels import Int, kernel
 from curate.kernels.lines import Segments
 from curate.kernels.shingle import Hashes
-from curate.kernels.token_rules import PUNCTUATION, TERMINAL, Bits, Codes, split_chunk
+from curate.kernels.token_rules import PUNCTUATION, TERMINAL, Bits, Codes, Flag, split_chunk
 from curate.kernels.tokens import LINE_FEED, Numbers, bits, packed_words, read_chunk, read_codes
 from curate.kernels.utf8 import LETTER, SPACE, UNSPACED, Bytes, Offsets, Texts, decode
 
 Counts = NDArray[np.int64]
 Numbers64 = NDArray[np.int64]
+
+
+INK, DIFFICULT = 1, 2  # what a byte is to a sentence: not white space; a mark that ends it, a line feed, not ASCII
 
 
 class Left(NamedTuple):
@@ -55,51 +58,48 @@ def left_kernel(
     short: Hashes,
     units: Hashes,
 ) -> tuple[Counts, Counts]:
-    """Sentences and characters by text: those of lines of one segment where they stand, those of others in a copy."""
+    """Sentences and characters by text, of a copy of each line: what was cut out of it is then not between its bytes."""
     rows = len(offsets) - 1
     found, chars = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     longest: Int = 0
     for row in range(rows):
         longest = max(longest, offsets[row + 1] - offsets[row])
     codes, places = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
-    cuts, joined = np.zeros(longest + 1, np.uint8), np.empty(longest + 1, np.uint8)
+    cuts, line = np.zeros(longest + 1, np.uint8), np.empty(longest + 1, np.uint8)
+    kinds = np.full(256, DIFFICULT, np.uint8)
+    for code in range(128):
+        kinds[code] = 0 if bits[code] & SPACE else DIFFICULT if bits[code] & TERMINAL else INK
+    kinds[LINE_FEED] = DIFFICULT
     place = 0
     while place < len(seg_rows):
         row = seg_rows[place]
-        base = offsets[row]
-        source, at, end = data, base + starts[place], base + ends[place]
-        place += 1
-        if place < len(seg_rows) and seg_rows[place] == row and not begins[place]:
-            size = np.int64(0)
-            first = place - 1
-            while place < len(seg_rows) and seg_rows[place] == row and not begins[place]:
-                place += 1
-            for segment in range(first, place):
-                for byte in range(base + starts[segment], base + ends[segment]):
-                    joined[size] = data[byte]
-                    size += 1
-            found[row] += sentences_in(joined[:size], np.int64(0), size, bits, short, units, codes, places, cuts)
-            chars[row] += characters(joined[:size], np.int64(0), size)
+        size: Int = 0
+        while True:
+            first = offsets[row] + starts[place]
+            for at in range(ends[place] - starts[place]):
+                line[size + at] = data[first + at]
+            size += ends[place] - starts[place]
+            place += 1
+            follows: Flag = place < len(seg_rows) and seg_rows[place] == row
+            if not follows or begins[place]:
+                break
+        met = np.uint8(0)
+        count = np.int64(follows)  # the line feed between lines
+        for at in range(size - 1):
+            met |= kinds[line[at]]
+        for at in range(size):
+            count += line[at] & 0xC0 != 0x80
+        chars[row] += count
+        if size > 0 and not met & DIFFICULT and line[size - 1] < 0x80:  # one sentence, whether or not a mark ends it
+            found[row] += met != 0 or kinds[line[size - 1]] != 0
         else:
-            found[row] += sentences_in(source, at, end, bits, short, units, codes, places, cuts)
-            chars[row] += characters(source, at, end)
-        chars[row] += place < len(seg_rows) and seg_rows[place] == row  # the line feed between lines
+            found[row] += sentences_in(line, size, bits, short, units, codes, places, cuts)
     return found, chars
-
-
-@inlined
-def characters(data: Bytes, at: Int, end: Int) -> Int:
-    """The characters in a run of bytes."""
-    count: Int = 0
-    for place in range(at, end):
-        count += data[place] & 0xC0 != 0x80
-    return count
 
 
 @kernel
 def sentences_in(
     data: Bytes,
-    at: Int,
     end: Int,
     bits: Bits,
     short: Hashes,
@@ -108,7 +108,8 @@ def sentences_in(
     places: Numbers,
     cuts: Bytes,
 ) -> Int:
-    """The sentences in a run of bytes."""
+    """The sentences in the bytes up to `end`."""
+    at: Int = 0
     count: Int = 0
     fresh, ended = True, False  # no token of the line yet; a mark came that ends a sentence
     while at < end:
@@ -130,11 +131,9 @@ def sentences_in(
                 count += 1
                 ended = False
             continue
+        read_codes(data, start, at, codes, places)
         if not (every & LETTER or some & UNSPACED):
-            read_codes(data, start, at, codes, places)
             split_chunk(codes, size, marks, some, bits, short, units, cuts)
-        else:
-            read_codes(data, start, at, codes, places)
         cuts[size] = 1
         first, every = 0, PUNCTUATION | TERMINAL
         for place in range(size):

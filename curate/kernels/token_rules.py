@@ -284,7 +284,7 @@ def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
     return start < at < hi and is_host(codes, at + 1, hi, bits)
 
 
-@inlined
+@kernel
 def split_chunk(
     codes: Codes, size: Int, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
 ) -> Int:
