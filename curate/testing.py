@@ -64,7 +64,8 @@ def check_filter(filter: Filter, docs: pl.DataFrame | None = None) -> None:
     """Check a filter against the contract; FilterCheckError lists everything that is wrong.
 
     `docs` are example documents with `text` and whatever other columns the filter reads; texts that are hard on filters
-    (empty, a megabyte, NUL, emoji, right to left, ...) are added. Columns that only rules read need not be given.
+    (empty, a megabyte, NUL, emoji, right to left, ...) are added, in each turn where `docs` have `turns`. Columns that
+    only rules read need not be given.
     """
     problems: list[str] = []
     for check in (_travels, _is_documented):
@@ -84,8 +85,23 @@ def examples(docs: pl.DataFrame | None = None, rows: int = ROWS) -> pl.DataFrame
         plain = [f"Sentence number {number} is about {number % 7} things, more or less." for number in range(rows)]
         return _numbered(pl.DataFrame({"text": hard + plain[: rows - len(hard)]}))
     repeated = pl.concat([docs] * (rows // len(docs) + 1))
+    if "turns" in docs.columns:
+        return _numbered(_in_turns(repeated.head(rows), hard))
     texts = pl.Series("text", hard + repeated["text"].to_list()[: rows - len(hard)], pl.String)
     return _numbered(repeated.head(len(texts)).with_columns(texts))
+
+
+def _in_turns(docs: pl.DataFrame, hard: Sequence[str]) -> pl.DataFrame:
+    """Chat or preference records of which the first say hard texts in each of their turns."""
+    texts, turns = docs["text"].to_list(), docs["turns"].to_list()
+    for place, content in enumerate(hard[: len(texts)]):
+        step = len(content.encode()) + 2
+        texts[place] = "\n\n".join([content] * len(turns[place]))
+        turns[place] = [
+            {**turn, "start": number * step, "end": number * step + step - 2}
+            for number, turn in enumerate(turns[place])
+        ]
+    return docs.with_columns(pl.Series("text", texts, pl.String), pl.Series("turns", turns, docs.schema["turns"]))
 
 
 def _numbered(docs: pl.DataFrame) -> pl.DataFrame:

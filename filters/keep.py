@@ -26,6 +26,12 @@ SCOPE = (
     "value is a value of its own"
 )
 
+BETWEEN = (
+    "only documents with different values of this column (an input column, or `step.score`) are compared: with "
+    "`between: split, keep: [{split: [test, train]}]` documents of train are dropped that are similar to one of test, "
+    "and none for another of train; a missing value is a value of its own"
+)
+
 
 def read_keep(keep: Any) -> Any:
     """The option as a tuple of priorities; ValueError for what makes no sense."""
@@ -47,9 +53,9 @@ def columns_of(keep: Iterable[Priority]) -> Iterator[str]:
             yield entry
 
 
-def scores_read(scope: str | None, keep: Iterable[Priority]) -> tuple[str, ...]:
-    """The scores of earlier steps among the columns of `scope` and `keep`."""
-    names = [*([] if scope is None else [scope]), *columns_of(keep)]
+def scores_read(scope: str | None, keep: Iterable[Priority], between: str | None = None) -> tuple[str, ...]:
+    """The scores of earlier steps among the columns of `scope`, `keep` and `between`."""
+    names = [*(name for name in (scope, between) if name is not None), *columns_of(keep)]
     return tuple(dict.fromkeys(name for name in names if "." in name))
 
 

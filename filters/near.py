@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter
 from curate.filter import threshold as unscored
-from curate.filters.keep import KEEP, SCOPE, Priority, column, ranks, read_keep, scores_read
+from curate.filters.keep import BETWEEN, KEEP, SCOPE, Priority, column, ranks, read_keep, scores_read
 from curate.filters.near_decide import DECIDES, Part, Work, decide
 from curate.filters.near_index import Content, is_index, open_index, write_part, write_record
 
@@ -62,6 +62,7 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         description="least probability that a pair at the threshold is found; more similar pairs are found more often",
     )
     scope: str | None = Field(default=None, description=SCOPE)
+    between: str | None = Field(default=None, description=BETWEEN)
     keep: tuple[Priority, ...] = Field(default=("earliest",), min_length=1, description=KEEP)
     against: tuple[Path, ...] = unscored(
         (),
@@ -86,6 +87,8 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
     @model_validator(mode="after")
     def _can_keep_its_promise(self) -> NearDuplicates:
         self.bands()
+        if self.between is not None and self.between == self.scope:
+            raise ValueError("`scope` and `between` name the same column: no two documents are left to compare")
         return self
 
     def bands(self) -> Bands:
@@ -95,11 +98,11 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         return choose_bands(self.threshold, self.recall)
 
     def reads(self) -> tuple[str, ...]:
-        """The scores of earlier steps among the columns of `scope` and `keep`."""
-        return scores_read(self.scope, self.keep)
+        """The scores of earlier steps among the columns of `scope`, `keep` and `between`."""
+        return scores_read(self.scope, self.keep, self.between)
 
     def sketch(self, docs: pl.DataFrame) -> pl.DataFrame:
-        """The keys of each document's bands (null without a word), its bytes, its scope, its rank for each priority."""
+        """The keys of each document's bands (null without a word), its bytes, scope and side, its ranks by priority."""
         from curate.kernels.minhash import band_keys, empty, signatures
 
         cut = self.bands()
@@ -110,6 +113,8 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
             scopes = scope_hashes(column(docs, self.scope))
             keys ^= scopes[:, None]
             columns.append(pl.Series("scope", scopes))
+        if self.between is not None:
+            columns.append(pl.Series("between", scope_hashes(column(docs, self.between))))
         lists = pl.Series("bands", keys, pl.Array(pl.UInt64, cut.bands)).arr.to_list()
         comparable = pl.Series(~empty(found), dtype=pl.Boolean)
         return pl.select(pl.when(comparable).then(lists).alias("bands")).hstack(columns)
@@ -121,7 +126,10 @@ class NearDuplicates(CorpusFilter, name="near_duplicates"):
         parts: list[Part] = []
         for number, path in enumerate(self.earlier()):
             parts += self._parts(path, corpus, folder / f"against-{number:03d}")
-        return decide(corpus, Work(folder, self.bands(), self.ngram, self.unit, self.threshold, tuple(parts)))
+        return decide(
+            corpus,
+            Work(folder, self.bands(), self.ngram, self.unit, self.threshold, tuple(parts), self.between is not None),
+        )
 
     def earlier(self) -> tuple[Path, ...]:
         """The earlier corpora: what `against` names, patterns resolved, without this run's own index."""

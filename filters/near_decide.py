@@ -59,6 +59,7 @@ class Work(NamedTuple):
     unit: Unit
     threshold: float
     earlier: tuple[Part, ...]
+    between: bool = False
 
 
 DECIDES: dict[str, type[pl.DataType]] = {
@@ -245,6 +246,11 @@ def gather_members(corpus: Corpus, work: Work, buckets: Sequence[Path]) -> Membe
     ids = pl.concat([ids, *(earlier_ids(work, number, rows) for number, rows in by_part(numbers[own:]))])
     ids.write_ipc(folder / "members.arrow")
 
+    if work.between:
+        sides = np.zeros(len(numbers), np.uint64)  # an earlier document is on a side of its own
+        sides[:own] = found["between"].to_numpy()
+        np.save(folder / "sides.npy", sides)
+
     sizes = np.full(len(numbers), 1024.0)  # of an earlier one; a few bytes more or less matter little
     sizes[:own] = found["bytes"].to_numpy() * HASH_BYTES[work.unit]
     _, group = np.unique(groups, return_inverse=True)
@@ -399,9 +405,10 @@ def select_batch(work: Work, batch: Batch) -> Path:
     known = pl.read_ipc(work.folder / "members.arrow").select(pl.all().gather(members))
     earlier = int(known["earlier"].is_not_null().sum())
     signed = known["earlier"].is_in([part.name for part in work.earlier if not part.content.shingles]).fill_null(False)
+    sides = np.load(work.folder / "sides.npy")[members] if work.between else np.empty(0, np.uint64)
     chosen = choose(
         ends, bucket[by_row], int(bucket.max()) + 1, starts, lengths, load_hashes(work.folder, batch),
-        earlier, signed.to_numpy(), *affine32(work.cut.permutations), work.threshold, MOST_COMPARED,
+        earlier, signed.to_numpy(), *affine32(work.cut.permutations), work.threshold, MOST_COMPARED, sides,
     )  # fmt: skip
     size = np.bincount(chosen.cluster, minlength=len(members))[chosen.cluster]
     dropped = pl.Series(chosen.kept >= 0)

@@ -332,10 +332,39 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None
         NearDuplicates(**options)
 
 
+def test_between_compares_only_different_values_so_that_train_is_cleared_of_test() -> None:
+    texts = docs(*[text(1)] * 4, text(2), text(2), split=["train", "train", "test", "test", "train", "train"])
+
+    found = duplicate_of(texts, between="split", keep=[{"split": ["test", "train"]}])
+
+    assert found == ["d2", "d2", None, None, None, None]
+
+
+def test_between_finds_prompts_that_differ_in_a_word() -> None:
+    prompt = "can you tell me how to bake bread with rye flour and a little salt at home"
+    texts = docs(prompt, f"{prompt} please", "what is the tallest tree in the world", split=["test", "train", "train"])
+
+    found = duplicate_of(texts, between="split", ngram=2, keep=[{"split": ["test", "train"]}])
+
+    assert found == [None, "d0", None]
+
+
+def test_a_missing_value_of_between_is_a_value_of_its_own() -> None:
+    texts = docs(*[text(1)] * 4, split=[None, None, "test", ""])
+
+    assert duplicate_of(texts, between="split") == [None, None, "d0", "d0"]
+
+
+def test_between_and_scope_on_one_column_are_refused() -> None:
+    with pytest.raises(ValidationError, match="no two documents are left to compare"):
+        NearDuplicates(scope="split", between="split")
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
+        {"between": "source", "keep": [{"source": ["web", "books"]}]},
         {"unit": "char", "ngram": 9, "threshold": 0.6},
         {"scope": "source", "keep": [{"source": ["web"]}, {"q": "highest"}, "longest"]},
     ],

@@ -33,6 +33,8 @@ TEXTS = [
     "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𠜎𠜱 𐍈 𐐀𐐁 \U0010ffff",
 ]
 
+NO_SIDES = np.empty(0, np.uint64)
+
 
 def plain_words(text: str) -> list[str]:
     """Words by Python's own means: runs of `\\w` in the lower-cased text, each letter alone where nothing is spaced."""
@@ -197,7 +199,7 @@ def test_the_choice_is_that_of_plain_python(sets: list[set[int]]) -> None:
     ends = np.arange(len(sets) + 1)
 
     found = choose(
-        ends, np.zeros(len(sets), np.int64), 1, starts, lengths, hashes, 0, signed, *affine32(128), 0.6, 1000
+        ends, np.zeros(len(sets), np.int64), 1, starts, lengths, hashes, 0, signed, *affine32(128), 0.6, 1000, NO_SIDES
     )
 
     assert list(zip(found.kept.tolist(), found.similarity.tolist(), strict=True)) == wanted
@@ -210,7 +212,7 @@ def test_texts_of_an_earlier_corpus_stay_and_replace_those_that_are_similar() ->
     hashes = np.array([value for one in sets for value in sorted(one)], np.uint64)
 
     found = choose(
-        np.arange(5), np.zeros(4, np.int64), 1, starts, lengths, hashes, 2, signed, *affine32(128), 0.6, 1000
+        np.arange(5), np.zeros(4, np.int64), 1, starts, lengths, hashes, 2, signed, *affine32(128), 0.6, 1000, NO_SIDES
     )
 
     assert found.kept.tolist() == [-1, -1, 0, -1]
@@ -223,7 +225,9 @@ def test_copies_in_an_earlier_corpus_take_no_place_from_texts_of_this_one() -> N
     starts, signed = np.cumsum(lengths) - lengths, np.zeros(7, np.bool_)
     hashes = np.array([value for one in sets for value in sorted(one)], np.uint64)
 
-    found = choose(np.arange(8), np.zeros(7, np.int64), 1, starts, lengths, hashes, 5, signed, *affine32(128), 0.6, 2)
+    found = choose(
+        np.arange(8), np.zeros(7, np.int64), 1, starts, lengths, hashes, 5, signed, *affine32(128), 0.6, 2, NO_SIDES
+    )
 
     assert found.kept.tolist() == [-1] * 6 + [5]
 

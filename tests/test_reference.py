@@ -15,6 +15,8 @@ from curate import Pipeline
 from curate import filter as registry
 from curate.cli import app
 from curate.filter import CorpusFilter, Filter, above, below, registered, threshold
+from curate.filters.disagreement import RATED
+from curate.filters.turns import TURNS
 from curate.plan import plan_steps
 from curate.read import Columns
 from curate.reference import (
@@ -202,9 +204,19 @@ def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_p
     by_hand: dict[str, list[dict[str, Any]]] = {  # what nobody can guess
         "blocklist": [{"domains": tmp_path / "list", "url_column": "en"}],
         "decontaminate": [{"benchmarks": [tmp_path / "list.txt"], "action": action} for action in ("drop", "cut")],
+        "disagreement": [{"ratings": "ratings", "max_entropy": 0.5}],
         "where": [{"drop_if": "year < 2000"}],
     }
-    columns = Columns("text", None, {"text": pl.String(), "en": pl.String(), "true": pl.String(), "year": pl.Int64()})
+    known: dict[str, Any] = {
+        **{name: pl.String() for name in ("text", "en", "true", "chosen_model", "rejected_model")},
+        **{f"language.{part}.label": pl.String() for part in ("prompt", "chosen", "rejected")},
+        **{f"toxicity.{part}.max": pl.Float64() for part in ("chosen", "rejected")},
+        **{f"groups.{part}.identity": pl.List(pl.String) for part in ("chosen", "rejected")},
+        "year": pl.Int64(),
+        "turns": TURNS,
+        "ratings": RATED,
+    }
+    columns = Columns("text", None, known)
     made = [cls(**options) for options in by_hand.get(cls.label, [])] + list(examples(cls))
     assert made, "give its options examples=[...], so that it can be described"
     steps = [plan_steps(Pipeline(steps=[example]), columns)[0] for example in made]

@@ -109,13 +109,15 @@ def choose(
     summands: Signatures,
     threshold: Int,
     most: Int,
+    sides: Hashes,
 ) -> Chosen:
     """Walk through texts from the most to the least wanted; one stays unless it is similar to one that stays already.
 
     Text i is in the buckets `buckets[ends[i]:ends[i + 1]]`, and is compared with the first `most` texts of each that
     stay. So a bucket of any number of similar texts costs one comparison each. The first `earlier` texts are those of
     an earlier corpus: they stay, and as many of them beside the others are compared. Of a `signed` one only the
-    signature is known, so that its similarity is an estimate.
+    signature is known, so that its similarity is an estimate. Where `sides` has a number for each text, only texts of
+    different sides are compared.
     """
     rows = len(starts)
     kept = np.full(rows, -1, np.int64)
@@ -140,6 +142,8 @@ def choose(
                 if seen[other] == row:
                     continue
                 seen[other] = row
+                if len(sides) > 0 and sides[other] == sides[row]:
+                    continue
                 if signed[other]:
                     if not own_known:
                         own[:] = EMPTY
@@ -285,4 +289,23 @@ def bloom_has(table: Bytes, keys: Hashes) -> Flags:
         key = keys[place]
         for value in (key, key * BLOOM_FACTOR >> BLOOM_SHIFT):
             out[place] &= table[np.int64((value & mask) >> THREE)] >> np.uint8(value & SEVEN) & np.uint8(1) == 1
+    return out
+
+
+@kernel
+def row_jaccards(hashes: Hashes, ends: Ints, others: Hashes, other_ends: Ints) -> Floats:
+    """The Jaccard similarity of two sorted sets of hashes by row; NaN where both are empty."""
+    out = np.full(len(ends) - 1, np.nan)
+    for row in range(len(out)):
+        at, end = ends[row], ends[row + 1]
+        other, other_end = other_ends[row], other_ends[row + 1]
+        whole = end - at + other_end - other
+        common: Int = 0
+        while at < end and other < other_end:
+            one, two = hashes[at], others[other]
+            common += 1 if one == two else 0
+            at += 1 if one <= two else 0
+            other += 1 if two <= one else 0
+        if whole > 0:
+            out[row] = common / (whole - common)
     return out

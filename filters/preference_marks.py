@@ -1,0 +1,90 @@
+"""What the surface of a response shows: its form, refusals, hedging, flattery, agreement. Patterns are our own.
+
+Marks are named features of one response; `SURFACE` are numbers of it. English phrases only; form is of any language.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+FORMS = {
+    "heading": r"(?m)^#{1,6} \S",
+    "list": r"(?m)^\s*(?:[-*+•]|\d{1,3}[.)]) \S",
+    "bold": r"\*\*[^*\n]+\*\*|__[^_\n]+__",
+    "code": "```",
+    "emoji": r"[\u{1F300}-\u{1FAFF}\u{2600}-\u{27BF}\u{1F1E6}-\u{1F1FF}]",
+    "link": r"https?://|\]\([^)\s]+\)",
+}
+PHRASES = {
+    "refusal": (
+        r"(?i)(?-u:\b)(?:i['’]?m (?:very |really |so )?sorry,? (?:but )?(?:i|that)"
+        r"|i(?:['’]m| am) (?:not able|unable) to"
+        r"|i (?:can['’]?t|cannot|won['’]t|will not|could not|couldn['’]t) (?:help|assist|answer|provide|do that|support"
+        r"|recommend|advise|give (?:you )?(?:advice|that|any)|in good conscience|condone|encourage)"
+        r"|i(?:['’]m| am) not (?:going to|comfortable)|i (?:must|have to) (?:decline|refuse)|as an ai)"
+    ),
+    "hedging": (
+        r"(?i)(?-u:\b)(?:it depends|i(?:['’]m| am) not (?:quite |really |entirely )?(?:sure|certain)"
+        r"|i don['’]t (?:really )?know|it(?:['’]s| is) hard to say|i could be wrong|i might be wrong"
+        r"|as far as i know|it seems (?:like|that)|perhaps|possibly|i would guess|my guess"
+        r"|generally speaking|may or may not)(?-u:\b)"
+    ),
+    "flattery": (
+        r"(?i)\A\W*(?:(?:that(?:['’]s| is|['’]s such| is such)|what|this is) (?:a |an )?(?:really |very |truly |such )?"
+        r"(?:great|good|excellent|wonderful|fantastic|amazing|brilliant|thoughtful|insightful|interesting|fascinating"
+        r"|important) (?:question|point|idea|thought|observation|topic)|(?:great|good|excellent|wonderful|fantastic) "
+        r"(?:question|point|idea|thinking)|i love (?:that|this|your)|you(?:['’]re| are) (?:so |very |really )?"
+        r"(?:smart|wise|clever|brilliant|insightful))"
+    ),
+}
+AGREES = (
+    r"(?i)\A\W*(?:(?:yes|yeah|absolutely|definitely|exactly|of course)(?-u:\b)"
+    r"|i (?:completely |totally |fully |do )?agree"
+    r"|you(?:['’]re| are) (?:absolutely |completely |totally |quite )?right|that(?:['’]s| is) (?:right|true|correct))"
+)
+OPINION = (
+    r"(?i)(?-u:\b)(?:i (?:really |strongly |personally )?(?:think|believe|feel|don['’]t think)"
+    r"|in my (?:opinion|view)|imo(?-u:\b)|don['’]t you (?:think|agree)|if you ask me|i['’]m (?:sure|convinced|certain))"
+)
+
+# Counts of a response; how far those of chosen lie above those of rejected is what a shortcut can see.
+SURFACE = (
+    "log words", "log chars per word", "sentences", "lines", "list lines", "bold", "code", "emoji", "links", "digits",
+    "question marks", "exclamation marks", "capitals share", "refusal", "hedging", "flattery", "agreement",
+)  # fmt: skip
+
+
+def marks(response: pl.Expr, prompt: pl.Expr) -> pl.Expr:
+    """The marks of a response, sorted by kind; `agreement` only where the prompt states an opinion. Null for none."""
+    found = [
+        pl.when(response.str.contains(pattern)).then(pl.lit(name)) for name, pattern in {**FORMS, **PHRASES}.items()
+    ]
+    agrees = response.str.contains(AGREES) & prompt.str.contains(OPINION).fill_null(False)
+    found.append(pl.when(agrees).then(pl.lit("agreement")))
+    return pl.when(response.is_not_null()).then(pl.concat_list(found).list.drop_nulls())
+
+
+def surface(response: pl.Expr, marked: pl.Expr) -> list[pl.Expr]:
+    """The numbers of `SURFACE`, in their order; counts as their logarithm, so that long texts do not outweigh all."""
+    words = response.str.count_matches(r"\S+").cast(pl.Float64)
+    chars = response.str.len_chars().cast(pl.Float64)
+
+    def counted(pattern: str, literal: bool = False) -> pl.Expr:
+        return (response.str.count_matches(pattern, literal=literal).cast(pl.Float64) + 1).log()
+
+    return [
+        (words + 1).log(),
+        (chars + 1).log() - (words + 1).log(),
+        counted(r"[.!?。！？](?:\s|\z)"),
+        counted("\n", literal=True),
+        counted(FORMS["list"]),
+        counted(FORMS["bold"]),
+        counted("```", literal=True),
+        counted(FORMS["emoji"]),
+        counted(FORMS["link"]),
+        counted(r"\d"),
+        counted("?", literal=True),
+        counted("!", literal=True),
+        response.str.count_matches(r"\p{Lu}") / chars.clip(lower_bound=1),
+        *(marked.list.contains(name).cast(pl.Float64) for name in ("refusal", "hedging", "flattery", "agreement")),
+    ]
