@@ -30,7 +30,7 @@ def block_at(_: Any, data: Any, at: Any) -> Any:
     """The eight bytes from byte `at` on as one number, the first lowest on the machines that we know."""
 
     def made(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        from llvmlite import ir
+        from llvmlite import ir  # type: ignore[import-untyped]  # as numba
 
         array = context.make_array(signature.args[0])(context, builder, values[0])
         place = builder.bitcast(builder.gep(array.data, [values[1]]), ir.IntType(64).as_pointer())
@@ -81,7 +81,7 @@ def mixed(value: Int, block: Int) -> Int:
     return value ^ value >> HALF
 
 
-@inlined
+@kernel
 def hash_of(data: Bytes, at: Int, end: Int) -> Int:
     """A hash of a run of bytes."""
     value = START ^ np.uint64(end - at)
@@ -97,7 +97,7 @@ def begun(block: Int) -> Int:
     return np.int64(BLOCK) - np.int64(bits_set(block & ~(block << ONE) & TOPS))
 
 
-@inlined
+@kernel
 def line_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
     """Where the line that begins at byte `at` ends (its line feed, or `end`), its hash and its characters."""
     value: Int = START

@@ -96,7 +96,7 @@ def numbered(
     for place in range(count):
         key = found[begin + place]
         slot = slot_of(slots, mask, keys, key)
-        number = slots[slot]
+        number: Int = slots[slot]
         if number == 0:
             known += np.uint32(1)
             number = known

@@ -58,7 +58,7 @@ def left_kernel(
     short: Hashes,
     units: Hashes,
 ) -> tuple[Counts, Counts]:
-    """Sentences and characters by text, of a copy of each line: what was cut out of it is then not between its bytes."""
+    """Sentences and characters by text, of a copy of each line, so that what was cut out is not between its bytes."""
     rows = len(offsets) - 1
     found, chars = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     longest: Int = 0
@@ -91,7 +91,7 @@ def left_kernel(
             count += line[at] & 0xC0 != 0x80
         chars[row] += count
         if size > 0 and not met & DIFFICULT and line[size - 1] < 0x80:  # one sentence, whether or not a mark ends it
-            found[row] += met != 0 or kinds[line[size - 1]] != 0
+            found[row] += met != 0 or (kinds[line[size - 1]] != 0 and line[size - 1] != LINE_FEED)
         else:
             found[row] += sentences_in(line, size, bits, short, units, codes, places, cuts)
     return found, chars

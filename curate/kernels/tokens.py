@@ -193,9 +193,11 @@ def read_chunk(
     """
     spaced: Flag = of_first & UNSPACED == 0
     size: Int = 1
-    before, every, some = ALL, of_first, of_first
+    before: Int = 0
+    every: Int = of_first
+    some: Int = of_first
     last, last_at = of_first, start
-    marks = 1 - (of_first & WORD)
+    marks: Int = 1 - (of_first & WORD)
     while at < end:
         code, after = np.int64(data[at]), at + 1
         if code < 0x80:
@@ -204,7 +206,7 @@ def read_chunk(
                 break
         else:
             code, after = decode(data, at, end)
-            of_code = np.int64(bits[code]) if code >= 0 else 0
+            of_code = np.int64(bits[code] if code >= 0 else 0)
             if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
                 break
         last, last_at = of_code, at
@@ -247,28 +249,18 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                 continue
             start = at
             at, size, every, some, marks, before, last, last_at = read_chunk(data, at, after, end, of_code, bits)
-            if plain or every & LETTER or some & UNSPACED:
-                hashes[to] = hash_of(data, start, at)
-                chars[to] = size
-                flags[to] = flags_of(some, every, size) | begins
-                begins = 0
-                to += 1
-                continue
-            if before & LETTER and size > 1 and last & LAST and not last & (LETTER | WORD | TICK | POINT):
+            whole: Flag = plain or every & LETTER != 0 or some & UNSPACED != 0
+            if not whole and before & LETTER and last & LAST and not last & (LETTER | WORD | TICK | POINT):
                 hashes[to] = hash_of(data, start, last_at)  # letters and one mark, the most frequent case
                 chars[to] = size - 1
-                flags[to] = IS_WORD | HAS_LETTER | begins
-                if before & SYMBOL:
-                    flags[to] -= IS_WORD
-                hashes[to + 1] = hash_of(data, last_at, at)
-                chars[to + 1] = 1
-                flags[to + 1] = flags_of(last, last, 1)
+                flags[to] = flags_of(before, before, 2) | begins
                 begins = 0
-                to += 2
-                continue
-            read_codes(data, start, at, codes, places)
-            count = split_chunk(codes, size, marks, some, bits, short, units, cuts)
-            if count == 0:
+                to += 1
+                start, size, every, some, whole = last_at, 1, last, last, True
+            if not whole:
+                read_codes(data, start, at, codes, places)
+                whole = split_chunk(codes, size, marks, some, bits, short, units, cuts) == 0
+            if whole:
                 hashes[to] = hash_of(data, start, at)
                 chars[to] = size
                 flags[to] = flags_of(some, every, size) | begins
