@@ -22,6 +22,11 @@ ONES = np.uint64(0x0101010101010101)
 TOPS = np.uint64(0x8080808080808080)
 FEEDS = np.uint64(0x0A0A0A0A0A0A0A0A)
 FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+CASES = np.uint64(0x2020202020202020)  # the bit by which small ASCII letters differ from capitals
+FROM_A, PAST_Z = (
+    np.uint64(0x1F1F1F1F1F1F1F1F),
+    np.uint64(0x0505050505050505),
+)  # to 128 from `a` and past `z`
 ZERO, ONE, THREE = np.uint64(0), np.uint64(1), np.uint64(3)
 
 
@@ -89,6 +94,30 @@ def hash_of(data: Bytes, at: Int, end: Int) -> Int:
         value = mixed(value, block_at(data, at))
         at += BLOCK
     return fmix(value ^ block_of(data, at, end - at))
+
+
+@inlined
+def letters_in(block: Int) -> Int:
+    """How many of eight bytes, from the first one on, are ASCII letters."""
+    small = block & ~TOPS | CASES
+    letters = (small + FROM_A) & ~(small + PAST_Z) & ~block & TOPS
+    return np.int64(zeros_below(~letters & TOPS) >> THREE)
+
+
+@kernel
+def word_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
+    """Where the run of ASCII letters that begins at byte `at` ends, and its hash as of `hash_of`."""
+    block = block_of(data, at, min(end - at, BLOCK))
+    size = letters_in(block)
+    if size == 0:
+        return at, ZERO
+    if size < BLOCK:
+        return at + size, fmix(START ^ np.uint64(size) ^ block & (FULL >> np.uint64(8 * (BLOCK - size))))
+    stop = at
+    while size == BLOCK:
+        stop += BLOCK
+        size = letters_in(block_of(data, stop, min(end - stop, BLOCK)))
+    return stop + size, hash_of(data, at, stop + size)
 
 
 @inlined

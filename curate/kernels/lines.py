@@ -42,6 +42,7 @@ LINE_FEED, SPACE_BYTE, QUOTE, TICK, COMMA, DOT, OPEN, CLOSE, CURLY = (
     0x7B,
 )
 BREAKS, HAS_CURLY, HAS_OPEN = 1, 2, 4
+LOREM_IPSUM, JAVASCRIPT, FIRST_POLICY = 1, 2, 4  # bits of `phrases_in`
 NO_MARK, FOUR_MARKS, FIVE_MARKS = range(3)  # which marks a line must end in: none, `. ? ! "`, and `'` too
 
 
@@ -157,16 +158,17 @@ def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int
 
 
 @kernel
-def phrase_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, first: Int, last: Int) -> Flag:
-    """Whether any phrase from number `first` up to `last` stands in a run of bytes."""
+def phrases_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, begun: Bytes) -> Int:
+    """Which phrases stand in a run of bytes, a bit for each; `begun` says which ones a byte may begin."""
+    found: Int = 0
     for place in range(at, end):
-        letter = data[place] | np.uint8(0x20)
-        for number in range(first, last):
-            if letter == wanted[offsets[number]] and matches(
-                data, place, end, wanted, offsets[number], offsets[number + 1]
-            ):
-                return True
-    return False
+        own = begun[data[place]]
+        if own == 0 or place + 1 == end:
+            continue
+        for number in range(len(offsets) - 1):
+            if own & 1 << number and data[place + 1] | np.uint8(0x20) == wanted[offsets[number] + 1]:
+                found |= matches(data, place, end, wanted, offsets[number], offsets[number + 1]) << number
+    return found
 
 
 @kernel
@@ -240,6 +242,11 @@ def c4_kernel(
     kinds[0xE2] = BREAKS
     kinds[CURLY] = HAS_CURLY
     kinds[OPEN] = HAS_OPEN
+    begun = np.zeros(256, np.uint8)  # which of the phrases a byte may begin
+    for number in range(len(wanted_offsets) - 1):
+        letter = wanted[wanted_offsets[number]]
+        begun[letter] |= np.uint8(1 << number)
+        begun[letter - 0x20] |= np.uint8(1 << number)
     to = 0
     for row in range(rows):
         base, end = offsets[row], offsets[row + 1]
@@ -252,13 +259,16 @@ def c4_kernel(
             start = at
             size = 0
             met = np.uint8(0)
-            while at < end:
+            while True:
+                while at < end and kinds[data[at]] == 0:
+                    at += 1
+                if at == end:
+                    break
                 of_byte = kinds[data[at]]
                 met |= of_byte
-                if of_byte & BREAKS:
-                    size = break_size(data, at, end)
-                    if size:
-                        break
+                size = break_size(data, at, end) if of_byte & BREAKS else 0
+                if size:
+                    break
                 at += 1
             curly: Flag = met & HAS_CURLY != 0
             stop = at
@@ -307,14 +317,14 @@ def c4_kernel(
                 counts[row, 3] += 1
                 to = before
                 continue
-            doubtful = suspect[row]
-            counts[row, 6] += doubtful and phrase_in(data, start, stop, wanted, wanted_offsets, 0, 1)
-            if doubtful and javascript and phrase_in(data, start, stop, wanted, wanted_offsets, 1, 2):
+            said = phrases_in(data, start, stop, wanted, wanted_offsets, begun) if suspect[row] else 0
+            counts[row, 6] += said & LOREM_IPSUM != 0
+            if javascript and said & JAVASCRIPT:
                 counts[row, 4] += 1
                 to = before
                 continue
             counts[row, 7] += curly
-            if doubtful and policy and phrase_in(data, start, stop, wanted, wanted_offsets, 2, len(wanted_offsets) - 1):
+            if policy and said >= FIRST_POLICY:
                 counts[row, 5] += 1
                 to = before
     return seg_rows[:to].copy(), starts[:to].copy(), ends[:to].copy(), begins[:to].copy(), counts

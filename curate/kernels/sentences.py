@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, kernel
+from curate.kernels import Int, inlined, kernel
+from curate.kernels.blocks import word_at
 from curate.kernels.lines import Segments
 from curate.kernels.shingle import Hashes
-from curate.kernels.token_rules import PUNCTUATION, TERMINAL, Bits, Codes, Flag, split_chunk
-from curate.kernels.tokens import LINE_FEED, Numbers, bits, packed_words, read_chunk, read_codes
+from curate.kernels.token_rules import DOT, PUNCTUATION, TERMINAL, Bits, Codes, Flag, is_digit, split_chunk
+from curate.kernels.tokens import FIRST_SMALL, LINE_FEED, Numbers, bits, packed_words, read_chunk, splits_last
 from curate.kernels.utf8 import LETTER, SPACE, UNSPACED, Bytes, Offsets, Texts, decode
 
 Counts = NDArray[np.int64]
 Numbers64 = NDArray[np.int64]
-
-
+LAST_SMALL = 0x7A  # the letter z
 INK, DIFFICULT = 1, 2  # what a byte is to a sentence: not white space; a mark that ends it, a line feed, not ASCII
 
 
@@ -83,24 +83,39 @@ def left_kernel(
             follows: Flag = place < len(seg_rows) and seg_rows[place] == row
             if not follows or begins[place]:
                 break
-        met = np.uint8(0)
         count = np.int64(follows)  # the line feed between lines
-        for at in range(size - 1):
-            met |= kinds[line[at]]
         for at in range(size):
             count += line[at] & 0xC0 != 0x80
         chars[row] += count
-        if size > 0 and not met & DIFFICULT and line[size - 1] < 0x80:  # one sentence, whether or not a mark ends it
-            found[row] += met != 0 or (kinds[line[size - 1]] != 0 and line[size - 1] != LINE_FEED)
+        ink = 0
+        while ink < size and kinds[line[ink]] == 0:
+            ink += 1
+        if ink == size:
+            continue
+        if next_mark(line, ink, size - 1, kinds) == size - 1 and line[size - 1] < 0x80 and line[ink] != LINE_FEED:
+            found[row] += 1  # one sentence, whether or not a mark ends it
         else:
-            found[row] += sentences_in(line, size, bits, short, units, codes, places, cuts)
+            found[row] += sentences_in(line, size, kinds, bits, short, units, codes, places, cuts)
     return found, chars
+
+
+@inlined
+def next_mark(data: Bytes, at: Int, end: Int, kinds: Bytes) -> Int:
+    """The next byte that may end a sentence, end a line or is not ASCII; a full stop before `a` or `1` ends none."""
+    while at < end:
+        if kinds[data[at]] & DIFFICULT:
+            inside = data[at] == DOT and at + 1 < end
+            if not inside or not (FIRST_SMALL <= data[at + 1] <= LAST_SMALL or is_digit(data[at + 1])):
+                break
+        at += 1
+    return at
 
 
 @kernel
 def sentences_in(
     data: Bytes,
     end: Int,
+    kinds: Bytes,
     bits: Bits,
     short: Hashes,
     units: Hashes,
@@ -113,6 +128,13 @@ def sentences_in(
     count: Int = 0
     fresh, ended = True, False  # no token of the line yet; a mark came that ends a sentence
     while at < end:
+        if not fresh and not ended:  # on to the chunk with the next byte that matters
+            place = next_mark(data, at, end, kinds)
+            if place == end:
+                break
+            while place > at and kinds[data[place - 1]]:
+                place -= 1
+            at = place
         code, after = np.int64(data[at]), at + 1
         if code >= 0x80:
             code, after = decode(data, at, end)
@@ -122,7 +144,14 @@ def sentences_in(
             at = after
             continue
         start = at
-        at, size, every, some, marks, _, _, _ = read_chunk(data, at, after, end, of_code, bits)
+        stop, _ = word_at(data, start, end)
+        if stop > start and splits_last(data, start, stop, end, bits, short):
+            count += fresh or ended
+            fresh = False
+            ended = bits[data[stop]] & TERMINAL != 0
+            at = stop + 1
+            continue
+        at, size, every, some, marks = read_chunk(data, start, end, bits, codes, places)
         if fresh:
             count += 1
             fresh = ended = False
@@ -131,7 +160,6 @@ def sentences_in(
                 count += 1
                 ended = False
             continue
-        read_codes(data, start, at, codes, places)
         if not (every & LETTER or some & UNSPACED):
             split_chunk(codes, size, marks, some, bits, short, units, cuts)
         cuts[size] = 1

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.blocks import hash_of, places_in
+from curate.kernels.blocks import hash_of, places_in, word_at
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import (
     APOSTROPHE,
@@ -37,6 +37,7 @@ from curate.kernels.token_rules import (
     Bits,
     Codes,
     Flag,
+    has_packed,
     split_chunk,
 )
 from curate.kernels.utf8 import LETTER, MARK, SPACE, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables
@@ -57,6 +58,7 @@ SHORT_FORMS = (
 )
 UNITS = "km m dm cm mm ha nm yd in ft kg g mg t lb oz Pa hPa mbar mb MB kb KB gb GB tb TB T G M K"
 LINE_FEED = 0x0A
+FIRST_SMALL, FROM_CAPITAL = 0x61, np.uint8(0x20)  # the letter a; the bit that small letters have and capitals lack
 ALL = 0xFFFF  # every bit of a class and kind
 OTHERS = ALL - MARK
 
@@ -165,38 +167,23 @@ def flags_of(some: Int, every: Int, length: Int) -> Int:
 
 
 @inlined
-def read_codes(data: Bytes, at: Int, end: Int, codes: Codes, places: Numbers) -> None:
-    """The code points of a chunk, and at which of its bytes each one begins."""
-    size: Int = 0
-    start = at
-    while at < end:
-        places[size] = at - start
-        code = np.int64(data[at])
-        if code < 0x80:
-            at += 1
-        else:
-            code, at = decode(data, at, end)
-        codes[size] = code
-        size += 1
-    places[size] = at - start
-
-
-@inlined
 def read_chunk(
-    data: Bytes, start: Int, at: Int, end: Int, of_first: Int, bits: Bits
-) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int]:
-    """Where a chunk ends that begins at `start` and whose second character would begin at `at`.
+    data: Bytes, start: Int, end: Int, bits: Bits, codes: Codes, places: Numbers
+) -> tuple[Int, Int, Int, Int, Int]:
+    """Where the chunk ends that begins at byte `start`, and its characters; `codes` gets them, `places` their bytes.
 
-    Then its characters, the bits that all of them have and that any has, how many are not `\\w`, the bits that all but
-    the last have, the last one's bits and where it begins. In scripts written without spaces a chunk is a letter and
-    the marks on it, in others it goes on to white space or to such a letter.
+    Then the bits that all of them have and that any has, and how many are not `\\w`. In scripts written without spaces
+    a chunk is a letter and the marks on it, in others it goes on to white space or to such a letter.
     """
+    code, at = np.int64(data[start]), start + 1
+    if code >= 0x80:
+        code, at = decode(data, start, end)
+    of_first = np.int64(bits[code] if code >= 0 else 0)
+    codes[0], places[0] = code, 0
     spaced: Flag = of_first & UNSPACED == 0
     size: Int = 1
-    before: Int = 0
     every: Int = of_first
     some: Int = of_first
-    last, last_at = of_first, start
     marks: Int = 1 - (of_first & WORD)
     while at < end:
         code, after = np.int64(data[at]), at + 1
@@ -209,14 +196,41 @@ def read_chunk(
             of_code = np.int64(bits[code] if code >= 0 else 0)
             if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
                 break
-        last, last_at = of_code, at
+        codes[size], places[size] = code, at - start
         at = after
         size += 1
-        before = every
         every &= of_code
         some |= of_code
         marks += 1 - (of_code & WORD)
-    return at, size, every, some, marks, before, last, last_at
+    places[size] = at - start
+    return at, size, every, some, marks
+
+
+@inlined
+def bits_at(data: Bytes, at: Int, end: Int, bits: Bits) -> Int:
+    """The bits of the ASCII character at byte `at`, 0 for others, those of white space at the end."""
+    if at >= end:
+        return np.int64(SPACE)
+    return np.int64(bits[data[at]] if data[at] < 0x80 else 0)
+
+
+@kernel
+def splits_last(data: Bytes, at: Int, stop: Int, end: Int, bits: Bits, short: Hashes) -> Flag:
+    """Whether ASCII letters from byte `at` up to `stop` and the mark there are a chunk of two tokens.
+
+    False also where the answer takes more than a look: `split_chunk` knows.
+    """
+    of_mark = bits_at(data, stop, end, bits)
+    if not of_mark & (LAST | POINT) or of_mark & TICK or not bits_at(data, stop + 1, end, bits) & SPACE:
+        return False
+    if not of_mark & POINT:
+        return True
+    if data[stop - 1] < FIRST_SMALL or stop - at == 1:
+        return False
+    value = np.uint64(0)
+    for place in range(at, stop + 1):
+        value = value << np.uint64(8) | np.uint64(data[place] | FROM_CAPITAL)
+    return stop + 1 - at > 8 or not has_packed(short, value)
 
 
 @kernel
@@ -248,17 +262,26 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                 at = after
                 continue
             start = at
-            at, size, every, some, marks, before, last, last_at = read_chunk(data, at, after, end, of_code, bits)
-            whole: Flag = plain or every & LETTER != 0 or some & UNSPACED != 0
-            if not whole and before & LETTER and last & LAST and not last & (LETTER | WORD | TICK | POINT):
-                hashes[to] = hash_of(data, start, last_at)  # letters and one mark, the most frequent case
-                chars[to] = size - 1
-                flags[to] = flags_of(before, before, 2) | begins
-                begins = 0
-                to += 1
-                start, size, every, some, whole = last_at, 1, last, last, True
+            at, value = word_at(data, start, end)
+            if at > start:  # the most frequent chunks: letters, or letters and one mark
+                last = not plain and splits_last(data, start, at, end, bits, short)
+                if last or bits_at(data, at, end, bits) & SPACE:
+                    hashes[to] = value
+                    chars[to] = at - start
+                    flags[to] = IS_WORD | HAS_LETTER | begins
+                    begins = 0
+                    to += 1
+                    if last:
+                        of_code = np.int64(bits[data[at]])
+                        hashes[to] = hash_of(data, at, at + 1)
+                        chars[to] = 1
+                        flags[to] = flags_of(of_code, of_code, 1)
+                        to += 1
+                        at += 1
+                    continue
+            at, size, every, some, marks = read_chunk(data, start, end, bits, codes, places)
+            whole: Flag = plain or size == 1 or every & LETTER != 0 or some & UNSPACED != 0
             if not whole:
-                read_codes(data, start, at, codes, places)
                 whole = split_chunk(codes, size, marks, some, bits, short, units, cuts) == 0
             if whole:
                 hashes[to] = hash_of(data, start, at)
