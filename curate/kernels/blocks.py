@@ -104,7 +104,7 @@ def letters_in(block: Int) -> Int:
     return np.int64(zeros_below(~letters & TOPS) >> THREE)
 
 
-@kernel
+@inlined
 def word_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """Where the run of ASCII letters that begins at byte `at` ends, and its hash as of `hash_of`."""
     block = block_of(data, at, min(end - at, BLOCK))

@@ -122,25 +122,49 @@ def edits(given: Texts, kept: Segments) -> Any:
 
     from curate.windows import per_document
 
-    size = np.diff(given.offsets)
-    rows = np.concatenate(
-        [kept.rows, np.arange(len(size))]
-    )  # the gap before each segment, and the last one of each text
-    order = np.argsort(rows, kind="stable")
-    ends = np.concatenate([kept.starts, size])[order]
-    same = np.append(False, np.diff(rows[order]) == 0)
-    before = np.concatenate([kept.ends, size])[order]
-    starts = np.where(same, np.append(0, before[:-1]), 0)
-    feed = np.concatenate([kept.begins, np.zeros(len(size), np.bool_)])[order] & same
-    rows = rows[order]
-    first = given.data[np.minimum(given.offsets[rows] + starts, max(len(given.data) - 1, 0))] if len(given.data) else 0
-    is_feed = feed & (ends - starts == 1) & (first == LINE_FEED)
-    wanted = np.flatnonzero(((ends > starts) | feed) & ~is_feed)
-    put = pl.Series(["", "\n"], dtype=pl.String).gather(feed[wanted].astype(np.uint32))
-    return per_document(rows[wanted], len(size), start=starts[wanted], end=ends[wanted], put=put)
+    rows, starts, ends, feeds = edits_kernel(given.data, given.offsets, *kept)
+    put = pl.Series(["", "\n"], dtype=pl.String).gather(feeds)
+    return per_document(rows, len(given.offsets) - 1, start=starts, end=ends, put=put)
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def edits_kernel(
+    data: Bytes,
+    offsets: Offsets,
+    seg_rows: Numbers64,
+    seg_starts: Numbers64,
+    seg_ends: Numbers64,
+    begins: NDArray[np.bool_],
+) -> tuple[Numbers64, Numbers64, Numbers64, NDArray[np.uint32]]:
+    """The gaps before, between and after segments: row, bounds, and whether a line feed stands there afterwards.
+
+    A gap that is a line feed already is none.
+    """
+    texts = len(offsets) - 1
+    room = len(seg_rows) + texts
+    rows, starts, ends = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    feeds = np.empty(room, np.uint32)
+    to, place = 0, 0
+    for row in range(texts):
+        start = np.int64(0)
+        first = True
+        while True:
+            is_over = place == len(seg_rows) or seg_rows[place] != row
+            end = offsets[row + 1] - offsets[row] if is_over else seg_starts[place]
+            feed = not is_over and begins[place] and not first
+            is_feed = feed and end - start == 1 and data[offsets[row] + start] == LINE_FEED
+            if (end > start or feed) and not is_feed:
+                rows[to], starts[to], ends[to], feeds[to] = row, start, end, feed
+                to += 1
+            if is_over:
+                break
+            start = seg_ends[place]
+            first = False
+            place += 1
+    return rows[:to].copy(), starts[:to].copy(), ends[:to].copy(), feeds[:to].copy()
 
 
 @kernel
@@ -279,7 +303,7 @@ def c4_kernel(
                 if code < 0 or not bits[code] & SPACE:
                     break
                 start = after
-            if start < stop:
+            if start < stop and not 0x20 < data[stop - 1] < 0x7F:
                 last = last_start(data, start, stop, bits)
                 _, stop = decode(data, last, stop)
             short = max_word_chars < 0 or stop - start <= max_word_chars  # then no word can be too long

@@ -65,6 +65,7 @@ def left_kernel(
     for row in range(rows):
         longest = max(longest, offsets[row + 1] - offsets[row])
     codes, places = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    of_codes, spots = np.empty(longest + 1, np.uint16), np.empty(longest + 1, np.int32)
     cuts, line = np.zeros(longest + 1, np.uint8), np.empty(longest + 1, np.uint8)
     kinds = np.full(256, DIFFICULT, np.uint8)
     for code in range(128):
@@ -95,7 +96,7 @@ def left_kernel(
         if next_mark(line, ink, size - 1, kinds) == size - 1 and line[size - 1] < 0x80 and line[ink] != LINE_FEED:
             found[row] += 1  # one sentence, whether or not a mark ends it
         else:
-            found[row] += sentences_in(line, size, kinds, bits, short, units, codes, places, cuts)
+            found[row] += sentences_in(line, size, kinds, bits, short, units, codes, of_codes, places, spots, cuts)
     return found, chars
 
 
@@ -120,7 +121,9 @@ def sentences_in(
     short: Hashes,
     units: Hashes,
     codes: Codes,
+    of_codes: Bits,
     places: Numbers,
+    spots: Numbers,
     cuts: Bytes,
 ) -> Int:
     """The sentences in the bytes up to `end`."""
@@ -151,7 +154,7 @@ def sentences_in(
             ended = bits[data[stop]] & TERMINAL != 0
             at = stop + 1
             continue
-        at, size, every, some, marks = read_chunk(data, start, end, bits, codes, places)
+        at, size, every, some, marks = read_chunk(data, start, end, bits, codes, of_codes, places, spots)
         if fresh:
             count += 1
             fresh = ended = False
@@ -161,11 +164,11 @@ def sentences_in(
                 ended = False
             continue
         if not (every & LETTER or some & UNSPACED):
-            split_chunk(codes, size, marks, some, bits, short, units, cuts)
+            split_chunk(codes, size, spots, marks, some, bits, short, units, cuts)
         cuts[size] = 1
         first, every = 0, PUNCTUATION | TERMINAL
         for place in range(size):
-            every &= np.int64(bits[codes[place]]) if codes[place] >= 0 else 0
+            every &= np.int64(of_codes[place])
             if not cuts[place + 1]:
                 continue
             cuts[place + 1] = 0

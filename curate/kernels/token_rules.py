@@ -286,11 +286,12 @@ def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
 
 @kernel
 def split_chunk(
-    codes: Codes, size: Int, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
+    codes: Codes, size: Int, spots: Codes, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
 ) -> Int:
     """Mark in `cuts` where tokens begin inside a chunk of `size` characters, and return how many marks were set.
 
-    `some` has the class bits that any of its characters has, and `marks` of them are not `\\w`.
+    `some` has the class bits that any of its characters has; those at the first `marks` places in
+    `spots` are not `\\w`.
     """
     lo, hi, count = 0, size, 0
     whole = False
@@ -300,7 +301,6 @@ def split_chunk(
             break
         code = codes[lo]
         cut = 0 if code < 0 or bits[code] & LETTER else first_mark(codes, lo, hi, bits)
-        start = lo
         if cut:
             lo += cut
             cuts[lo] = 1
@@ -310,10 +310,7 @@ def split_chunk(
                 break
             hi -= cut
             cuts[hi] = 1
-            start = hi
         count += 1
-        for place in range(start, start + cut):
-            marks -= 0 if bits[codes[place]] & WORD else 1
     if lo >= hi:
         return count
     if whole:
@@ -322,17 +319,20 @@ def split_chunk(
             cuts[inside] = 1
             count += 1
         return count
-    if marks == 0 or (some & POINT and is_address(codes, lo, hi, bits)):
+    while marks and spots[marks - 1] >= hi:
+        marks -= 1
+    first = 0
+    while first < marks and spots[first] < lo:
+        first += 1
+    if first == marks or (some & POINT and is_address(codes, lo, hi, bits)):
         return count
-    at = lo
-    while at < hi:
-        code = codes[at]
-        mark = 0 if code >= 0 and bits[code] & WORD else inner_mark(codes, at, lo, hi, bits)
+    at: Int = lo
+    for number in range(first, marks):
+        spot = np.int64(spots[number])
+        mark = inner_mark(codes, spot, lo, hi, bits) if spot >= at else 0
         if mark:
+            at = spot + mark
+            cuts[spot] = 1
             cuts[at] = 1
-            cuts[at + mark] = 1
             count += 2
-            at += mark
-        else:
-            at += 1
     return count

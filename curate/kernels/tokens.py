@@ -168,18 +168,19 @@ def flags_of(some: Int, every: Int, length: Int) -> Int:
 
 @inlined
 def read_chunk(
-    data: Bytes, start: Int, end: Int, bits: Bits, codes: Codes, places: Numbers
+    data: Bytes, start: Int, end: Int, bits: Bits, codes: Codes, kinds: Bits, places: Numbers, spots: Numbers
 ) -> tuple[Int, Int, Int, Int, Int]:
     """Where the chunk ends that begins at byte `start`, and its characters; `codes` gets them, `places` their bytes.
 
-    Then the bits that all of them have and that any has, and how many are not `\\w`. In scripts written without spaces
-    a chunk is a letter and the marks on it, in others it goes on to white space or to such a letter.
+    Then the bits that all of them have and that any has, and how many are not `\\w`: `spots` says which. In scripts
+    written without spaces a chunk is a letter and the marks on it, in others it goes on to white space or to such a
+    letter.
     """
     code, at = np.int64(data[start]), start + 1
     if code >= 0x80:
         code, at = decode(data, start, end)
     of_first = np.int64(bits[code] if code >= 0 else 0)
-    codes[0], places[0] = code, 0
+    codes[0], kinds[0], places[0], spots[0] = code, of_first, 0, 0
     spaced: Flag = of_first & UNSPACED == 0
     size: Int = 1
     every: Int = of_first
@@ -196,7 +197,7 @@ def read_chunk(
             of_code = np.int64(bits[code] if code >= 0 else 0)
             if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
                 break
-        codes[size], places[size] = code, at - start
+        codes[size], kinds[size], places[size], spots[marks] = code, of_code, at - start, size
         at = after
         size += 1
         every &= of_code
@@ -246,7 +247,9 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
     flags = np.empty(room, np.uint8)
     ends = np.zeros(rows + 1, np.int64)
     codes = np.empty(longest + 1, np.int32)
+    kinds = np.empty(longest + 1, np.uint16)
     places = np.empty(longest + 1, np.int32)
+    spots = np.empty(longest + 1, np.int32)
     cuts = np.zeros(longest + 1, np.uint8)
     to = 0
     for row in range(rows):
@@ -264,14 +267,14 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
             start = at
             at, value = word_at(data, start, end)
             if at > start:  # the most frequent chunks: letters, or letters and one mark
-                last = not plain and splits_last(data, start, at, end, bits, short)
-                if last or bits_at(data, at, end, bits) & SPACE:
+                alone: Flag = bits_at(data, at, end, bits) & SPACE != 0
+                if alone or (not plain and splits_last(data, start, at, end, bits, short)):
                     hashes[to] = value
                     chars[to] = at - start
                     flags[to] = IS_WORD | HAS_LETTER | begins
                     begins = 0
                     to += 1
-                    if last:
+                    if not alone:
                         of_code = np.int64(bits[data[at]])
                         hashes[to] = hash_of(data, at, at + 1)
                         chars[to] = 1
@@ -279,10 +282,10 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                         to += 1
                         at += 1
                     continue
-            at, size, every, some, marks = read_chunk(data, start, end, bits, codes, places)
+            at, size, every, some, marks = read_chunk(data, start, end, bits, codes, kinds, places, spots)
             whole: Flag = plain or size == 1 or every & LETTER != 0 or some & UNSPACED != 0
             if not whole:
-                whole = split_chunk(codes, size, marks, some, bits, short, units, cuts) == 0
+                whole = split_chunk(codes, size, spots, marks, some, bits, short, units, cuts) == 0
             if whole:
                 hashes[to] = hash_of(data, start, at)
                 chars[to] = size
@@ -293,10 +296,8 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
             cuts[size] = 1
             first, some, every = 0, 0, ALL
             for place in range(size):
-                code = np.int64(codes[place])
-                of_code = np.int64(bits[code]) if code >= 0 else 0
-                some |= of_code
-                every &= of_code
+                some |= np.int64(kinds[place])
+                every &= np.int64(kinds[place])
                 if cuts[place + 1]:
                     cuts[place + 1] = 0
                     hashes[to] = hash_of(data, start + places[first], start + places[place + 1])
