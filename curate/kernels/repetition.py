@@ -174,6 +174,14 @@ def stripped(data: Bytes, at: Int, end: Int, bits: NDArray[np.uint16]) -> tuple[
     return at, end
 
 
+@inlined
+def all_feeds(data: Bytes, at: Int, end: Int) -> bool:
+    """Whether a run of bytes has nothing but line feeds."""
+    while at < end and data[at] == LINE_FEED:
+        at += 1
+    return bool(at >= end)
+
+
 @kernel
 def repetition_kernel(
     data: Bytes,
@@ -217,9 +225,12 @@ def repetition_kernel(
         out[row, LINE_CHARS] = in_copies / whole
         if way != DOLMA and feeds > 1:  # else it is one paragraph
             first, last = stripped(data, at, end, bits)
-            paragraphs, copies, in_copies, _, _ = repeated_pieces(data, first, last, 2, False, slots, keys, counts)
-            out[row, PARAGRAPH_SHARE] = copies / paragraphs
-            out[row, PARAGRAPH_CHARS] = in_copies / whole
+            if copies > 0 or not (
+                all_feeds(data, at, first) and all_feeds(data, last, end)
+            ):  # else no two are the same
+                paragraphs, copies, in_copies, _, _ = repeated_pieces(data, first, last, 2, False, slots, keys, counts)
+                out[row, PARAGRAPH_SHARE] = copies / paragraphs
+                out[row, PARAGRAPH_CHARS] = in_copies / whole
 
         numbered(hashes, begin, count, slots, keys, counts, firsts, words)
         left = 0

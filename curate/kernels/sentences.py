@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels import Int, inlined, kernel
-from curate.kernels.blocks import word_at
+from curate.kernels import Int, kernel
+from curate.kernels.blocks import EIGHT_DOTS, on_to, word_at
 from curate.kernels.lines import Segments
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import DOT, PUNCTUATION, TERMINAL, Bits, Codes, Flag, is_digit, split_chunk
@@ -22,7 +22,7 @@ from curate.kernels.utf8 import LETTER, SPACE, UNSPACED, Bytes, Offsets, Texts, 
 Counts = NDArray[np.int64]
 Numbers64 = NDArray[np.int64]
 LAST_SMALL = 0x7A  # the letter z
-INK, DIFFICULT = 1, 2  # what a byte is to a sentence: not white space; a mark that ends it, a line feed, not ASCII
+EIGHT_CALLS, EIGHT_ASKED = np.uint64(0x2121212121212121), np.uint64(0x3F3F3F3F3F3F3F3F)
 
 
 class Left(NamedTuple):
@@ -67,10 +67,11 @@ def left_kernel(
     codes, places = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
     of_codes, spots = np.empty(longest + 1, np.uint16), np.empty(longest + 1, np.int32)
     cuts, line = np.zeros(longest + 1, np.uint8), np.empty(longest + 1, np.uint8)
-    kinds = np.full(256, DIFFICULT, np.uint8)
+    ink, difficult = np.ones(256, np.uint8), np.ones(256, np.uint8)  # no white space; what `next_mark` looks for
     for code in range(128):
-        kinds[code] = 0 if bits[code] & SPACE else DIFFICULT if bits[code] & TERMINAL else INK
-    kinds[LINE_FEED] = DIFFICULT
+        ink[code] = bits[code] & SPACE == 0
+        difficult[code] = bits[code] & TERMINAL != 0
+    ink[LINE_FEED] = difficult[LINE_FEED] = 1
     place = 0
     while place < len(seg_rows):
         row = seg_rows[place]
@@ -88,26 +89,30 @@ def left_kernel(
         for at in range(size):
             count += line[at] & 0xC0 != 0x80
         chars[row] += count
-        ink = 0
-        while ink < size and kinds[line[ink]] == 0:
-            ink += 1
-        if ink == size:
+        start: Int = 0
+        while start < size and not ink[line[start]]:
+            start += 1
+        if start == size:
             continue
-        if next_mark(line, ink, size - 1, kinds) == size - 1 and line[size - 1] < 0x80 and line[ink] != LINE_FEED:
+        last = np.int64(line[size - 1])
+        if last < 0x80 and line[start] != LINE_FEED and next_mark(line, start, size - 1, difficult) == size - 1:
             found[row] += 1  # one sentence, whether or not a mark ends it
         else:
-            found[row] += sentences_in(line, size, kinds, bits, short, units, codes, of_codes, places, spots, cuts)
+            found[row] += sentences_in(
+                line, size, ink, difficult, bits, short, units, codes, of_codes, places, spots, cuts
+            )
     return found, chars
 
 
-@inlined
-def next_mark(data: Bytes, at: Int, end: Int, kinds: Bytes) -> Int:
+@kernel
+def next_mark(data: Bytes, at: Int, end: Int, difficult: Bytes) -> Int:
     """The next byte that may end a sentence, end a line or is not ASCII; a full stop before `a` or `1` ends none."""
     while at < end:
-        if kinds[data[at]] & DIFFICULT:
-            inside = data[at] == DOT and at + 1 < end
-            if not inside or not (FIRST_SMALL <= data[at + 1] <= LAST_SMALL or is_digit(data[at + 1])):
-                break
+        at = on_to(data, at, end, difficult, EIGHT_DOTS, EIGHT_CALLS, EIGHT_ASKED)
+        if at + 1 >= end or data[at] != DOT:
+            break
+        if not (FIRST_SMALL <= data[at + 1] <= LAST_SMALL or is_digit(data[at + 1])):
+            break
         at += 1
     return at
 
@@ -116,7 +121,8 @@ def next_mark(data: Bytes, at: Int, end: Int, kinds: Bytes) -> Int:
 def sentences_in(
     data: Bytes,
     end: Int,
-    kinds: Bytes,
+    ink: Bytes,
+    difficult: Bytes,
     bits: Bits,
     short: Hashes,
     units: Hashes,
@@ -132,10 +138,10 @@ def sentences_in(
     fresh, ended = True, False  # no token of the line yet; a mark came that ends a sentence
     while at < end:
         if not fresh and not ended:  # on to the chunk with the next byte that matters
-            place = next_mark(data, at, end, kinds)
+            place = next_mark(data, at, end, difficult)
             if place == end:
                 break
-            while place > at and kinds[data[place - 1]]:
+            while place > at and ink[data[place - 1]]:
                 place -= 1
             at = place
         code, after = np.int64(data[at]), at + 1
