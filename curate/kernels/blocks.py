@@ -21,9 +21,8 @@ LINE_FEED = 0x0A
 ONES = np.uint64(0x0101010101010101)
 TOPS = np.uint64(0x8080808080808080)
 FEEDS = np.uint64(0x0A0A0A0A0A0A0A0A)
-EIGHT_DOTS = np.uint64(0x2E2E2E2E2E2E2E2E)
 FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
-CASES = np.uint64(0x2020202020202020)  # spaces; the bit by which small ASCII letters differ from capitals
+CASES = np.uint64(0x2020202020202020)  # the bit by which small ASCII letters differ from capitals
 FROM_A, PAST_Z = (
     np.uint64(0x1F1F1F1F1F1F1F1F),
     np.uint64(0x0505050505050505),
@@ -151,31 +150,6 @@ def line_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
             value ^= block
         at += size
         return at, fmix(value ^ np.uint64(at - start) * FACTOR), chars
-
-
-@inlined
-def on_to(data: Bytes, at: Int, end: Int, wanted: Bytes, one: Int, two: Int, three: Int) -> Int:
-    """The next byte that `wanted` has, or `end`.
-
-    `wanted` may have control characters, bytes beyond ASCII and three others; `one`, `two` and `three` are those, each
-    eight times in a number.
-    """
-    while at < end:
-        if at + BLOCK <= end:
-            block = block_at(data, at)
-            first, second, third = block ^ one, block ^ two, block ^ three
-            found = (block - CASES) & ~block | (first - ONES) & ~first  # in the lowest of eight bytes that has it
-            found = (found | (second - ONES) & ~second | (third - ONES) & ~third | block) & TOPS
-            if found == ZERO:
-                at += BLOCK
-                continue
-            at += np.int64(zeros_below(found) >> THREE)
-        if wanted[data[at]]:
-            break
-        at += 1
-        while at < end and data[at] >= 0x80 and not wanted[data[at]]:
-            at += 1
-    return at
 
 
 @kernel

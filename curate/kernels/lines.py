@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.blocks import on_to
 from curate.kernels.quality import break_size, last_start
 from curate.kernels.token_rules import UPPER, Flag
 from curate.kernels.tokens import bits, frozen, slices
@@ -43,7 +42,6 @@ LINE_FEED, SPACE_BYTE, QUOTE, TICK, COMMA, DOT, OPEN, CLOSE, CURLY = (
     0x7B,
 )
 BREAKS, HAS_CURLY, HAS_OPEN = 1, 2, 4
-EIGHT_CURLY, EIGHT_OPEN = np.uint64(0x7B7B7B7B7B7B7B7B), np.uint64(0x5B5B5B5B5B5B5B5B)
 LOREM_IPSUM, JAVASCRIPT, FIRST_POLICY = 1, 2, 4  # bits of `phrases_in`
 NO_MARK, FOUR_MARKS, FIVE_MARKS = range(3)  # which marks a line must end in: none, `. ? ! "`, and `'` too
 
@@ -286,7 +284,8 @@ def c4_kernel(
             size = 0
             met = np.uint8(0)
             while True:
-                at = on_to(data, at, end, kinds, EIGHT_CURLY, EIGHT_OPEN, EIGHT_OPEN)
+                while at < end and kinds[data[at]] == 0:
+                    at += 1
                 if at == end:
                     break
                 of_byte = kinds[data[at]]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.blocks import EIGHT_DOTS, LINE_FEED, line_at, on_to
+from curate.kernels.blocks import LINE_FEED, line_at
 from curate.kernels.repetition import cleared, slot_of, table_mask
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import TERMINAL, Bits, Flag
@@ -42,7 +42,6 @@ QUALITY = (
 )
 LINES = ("end_marks", "short_lines", "repeated_chars", "line_feeds_per_word")
 DOT, HASH, HYPHEN, STAR, BULLET, ELLIPSIS = 0x2E, 0x23, 0x2D, 0x2A, 0x2022, 0x2026
-EIGHT_HASHES = np.uint64(0x2323232323232323)
 BLOOM = 4096  # bits that tell most words from stop words
 
 
@@ -173,12 +172,10 @@ def quality_kernel(
     """The measures of each text."""
     rows = len(offsets) - 1
     out = np.zeros((rows, 8), np.float64)
-    odd = np.zeros(256, np.uint8)
     plain = np.zeros(256, np.uint8)  # bytes that `line_marks` passes over; Dolma's way looks at each
     for byte in range(256):
         quiet = byte > 0x1E and byte < 0x80 and byte != DOT and byte != HASH
         plain[byte] = 1 if quiet and way != DOLMA else 0
-        odd[byte] = 1 - plain[byte]
     met = np.full(len(stops) + 1, -1, np.int64)  # the last text in which each stop word was met
     for row in range(rows):
         begin, last = token_offsets[row], token_offsets[row + 1]
@@ -200,9 +197,7 @@ def quality_kernel(
                 if low < stop_offsets[own + 1] and stops[low] == hashes[place]:
                     stop_count += 1 if way == DOLMA or met[low] != row else 0
                     met[low] = row
-        marks, dots, line_count, bullets, trailing = line_marks(
-            data, offsets[row], offsets[row + 1], bits, plain, odd, way
-        )
+        marks, dots, line_count, bullets, trailing = line_marks(data, offsets[row], offsets[row + 1], bits, plain, way)
         every = max(last - begin, 1)
         out[row, 0] = words
         if words:
@@ -219,9 +214,7 @@ def quality_kernel(
 
 
 @kernel
-def line_marks(
-    data: Bytes, at: Int, end: Int, bits: Bits, plain: Bytes, odd: Bytes, way: Int
-) -> tuple[Int, Int, Int, Int, Int]:
+def line_marks(data: Bytes, at: Int, end: Int, bits: Bits, plain: Bytes, way: Int) -> tuple[Int, Int, Int, Int, Int]:
     """Number signs, ellipses, lines, lines that begin with a bullet, lines that end in an ellipsis.
 
     Dolma counts words with either sign once, as number signs, splits lines at line feeds alone and strips nothing.
@@ -236,7 +229,9 @@ def line_marks(
         if not ended:
             byte = data[at]
             if plain[byte]:
-                at = on_to(data, at + 1, end, odd, EIGHT_DOTS, EIGHT_HASHES, EIGHT_HASHES)
+                at += 1
+                while at < end and plain[data[at]]:
+                    at += 1
                 stops = 0
                 continue
             if byte == DOT:

@@ -118,7 +118,7 @@ def repeated_pieces(
     The fourth number is that of all characters, the fifth how many line feeds the longest run has (`least` 0: 1 of
     them). With `all_copies` the first copy of a repeated piece counts too.
     """
-    feeds = 0
+    feeds: Int = np.int64(0)  # no literal, here and below: each would be compiled for
     for place in range(at, end):
         feeds += data[place] == LINE_FEED
     mask = cleared(slots, feeds + 1)
@@ -228,12 +228,14 @@ def repetition_kernel(
             if copies > 0 or not (
                 all_feeds(data, at, first) and all_feeds(data, last, end)
             ):  # else no two are the same
-                paragraphs, copies, in_copies, _, _ = repeated_pieces(data, first, last, 2, False, slots, keys, counts)
+                paragraphs, copies, in_copies, _, _ = repeated_pieces(
+                    data, first, last, np.int64(2), way == DOLMA, slots, keys, counts
+                )
                 out[row, PARAGRAPH_SHARE] = copies / paragraphs
                 out[row, PARAGRAPH_CHARS] = in_copies / whole
 
         numbered(hashes, begin, count, slots, keys, counts, firsts, words)
-        left = 0
+        left = np.int64(0)
         for place in range(count):
             candidate = counts[words[place]] > 1
             runs[place] = words[place] if candidate else 0
@@ -242,7 +244,7 @@ def repetition_kernel(
         for n in range(2, LONGEST + 1):
             if count < n:
                 break
-            kept = 0
+            kept = np.int64(0)
             runs[count] = 0
             for number in range(left):  # both runs of n - 1 words are repeated
                 place = candidates[number]
@@ -250,7 +252,7 @@ def repetition_kernel(
                 candidates[kept] = place
                 kept += place + n <= count and runs[place + 1] > 0
                 runs[place] = 0
-            known = numbered(found, 0, kept, slots, keys, counts, firsts, numbers)
+            known = numbered(found, np.int64(0), kept, slots, keys, counts, firsts, numbers)
             if n <= 4:
                 times, start = 1, 0
                 for number in range(1, known + 1):
@@ -258,7 +260,7 @@ def repetition_kernel(
                         times, start = counts[number], candidates[firsts[number]]
                 spaces = n - 1 if way == FINEWEB else 0
                 out[row, FIRST_GRAM + n - 2] = times * (sums[start + n] - sums[start] + spaces) / whole
-            left = 0
+            left = np.int64(0)
             for number in range(kept):
                 place = candidates[number]
                 repeated = counts[numbers[number]] > 1

@@ -12,17 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, kernel
-from curate.kernels.blocks import EIGHT_DOTS, on_to, word_at
+from curate.kernels.blocks import word_at
 from curate.kernels.lines import Segments
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import DOT, PUNCTUATION, TERMINAL, Bits, Codes, Flag, is_digit, split_chunk
-from curate.kernels.tokens import FIRST_SMALL, LINE_FEED, Numbers, bits, packed_words, read_chunk, splits_last
+from curate.kernels.tokens import FIRST_SMALL, LINE_FEED, Numbers, bits, frozen, packed_words, read_chunk, splits_last
 from curate.kernels.utf8 import LETTER, SPACE, UNSPACED, Bytes, Offsets, Texts, decode
 
 Counts = NDArray[np.int64]
 Numbers64 = NDArray[np.int64]
 LAST_SMALL = 0x7A  # the letter z
-EIGHT_CALLS, EIGHT_ASKED = np.uint64(0x2121212121212121), np.uint64(0x3F3F3F3F3F3F3F3F)
 
 
 class Left(NamedTuple):
@@ -34,81 +33,93 @@ class Left(NamedTuple):
 
 def left(given: Texts, kept: Segments) -> Left:
     """The sentences and characters of what the segments leave of each text."""
-    return Left(*left_kernel(given.data, given.offsets, *kept, bits(), *packed_words()))
+    data, ends, rows, chars = lines_kernel(given.data, given.offsets, *kept)
+    lines = Texts(frozen(data), frozen(ends))
+    return Left(sentences_kernel(*lines, rows, len(chars), bits(), *packed_words()), chars)
 
 
 def sentences(given: Texts) -> Counts:
     """The sentences of each text."""
     rows = np.arange(len(given.offsets) - 1)
-    return left(given, Segments(rows, 0 * rows, np.diff(given.offsets), rows >= 0)).sentences
+    return sentences_kernel(*given, rows, len(rows), bits(), *packed_words())
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
 @kernel
-def left_kernel(
+def lines_kernel(
     data: Bytes,
     offsets: Offsets,
     seg_rows: Numbers64,
     starts: Numbers64,
     ends: Numbers64,
     begins: NDArray[np.bool_],
-    bits: Bits,
-    short: Hashes,
-    units: Hashes,
-) -> tuple[Counts, Counts]:
-    """Sentences and characters by text, of a copy of each line, so that what was cut out is not between its bytes."""
-    rows = len(offsets) - 1
-    found, chars = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+) -> tuple[Bytes, Offsets, Numbers64, Counts]:
+    """A copy of the lines, without what was cut out of them, the row of each one, and the characters by text."""
+    room: Int = 0
+    for place in range(len(seg_rows)):
+        room += ends[place] - starts[place]
+    out, to = np.empty(room, np.uint8), 0
+    line_ends, rows = np.zeros(len(seg_rows) + 1, np.int64), np.empty(len(seg_rows), np.int64)
+    chars = np.zeros(len(offsets) - 1, np.int64)
+    lines: Int = 0
+    for place in range(len(seg_rows)):
+        row = seg_rows[place]
+        first, size = offsets[row] + starts[place], ends[place] - starts[place]
+        follows: Flag = place > 0 and seg_rows[place - 1] == row
+        if begins[place] or not follows:
+            rows[lines] = row
+            lines += 1
+            chars[row] += 1 if follows else 0  # the line feed between lines
+        count: Int = 0
+        for at in range(size):
+            out[to + at] = data[first + at]
+            count += data[first + at] & 0xC0 != 0x80
+        chars[row] += count
+        to += size
+        line_ends[lines] = to
+    return out, line_ends[: lines + 1].copy(), rows[:lines].copy(), chars
+
+
+@kernel
+def sentences_kernel(
+    data: Bytes, offsets: Offsets, rows: Numbers64, texts: Int, bits: Bits, short: Hashes, units: Hashes
+) -> Counts:
+    """Sentences by text, of lines or whole texts and the row of each one."""
+    found = np.zeros(texts, np.int64)
     longest: Int = 0
-    for row in range(rows):
-        longest = max(longest, offsets[row + 1] - offsets[row])
+    for line in range(len(rows)):
+        longest = max(longest, offsets[line + 1] - offsets[line])
     codes, places = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
     of_codes, spots = np.empty(longest + 1, np.uint16), np.empty(longest + 1, np.int32)
-    cuts, line = np.zeros(longest + 1, np.uint8), np.empty(longest + 1, np.uint8)
+    cuts = np.zeros(longest + 1, np.uint8)
     ink, difficult = np.ones(256, np.uint8), np.ones(256, np.uint8)  # no white space; what `next_mark` looks for
     for code in range(128):
         ink[code] = bits[code] & SPACE == 0
         difficult[code] = bits[code] & TERMINAL != 0
     ink[LINE_FEED] = difficult[LINE_FEED] = 1
-    place = 0
-    while place < len(seg_rows):
-        row = seg_rows[place]
-        size: Int = 0
-        while True:
-            first = offsets[row] + starts[place]
-            for at in range(ends[place] - starts[place]):
-                line[size + at] = data[first + at]
-            size += ends[place] - starts[place]
-            place += 1
-            follows: Flag = place < len(seg_rows) and seg_rows[place] == row
-            if not follows or begins[place]:
-                break
-        count = np.int64(follows)  # the line feed between lines
-        for at in range(size):
-            count += line[at] & 0xC0 != 0x80
-        chars[row] += count
-        start: Int = 0
-        while start < size and not ink[line[start]]:
-            start += 1
-        if start == size:
+    for line in range(len(rows)):
+        at, end = offsets[line], offsets[line + 1]
+        while at < end and not ink[data[at]]:
+            at += 1
+        if at == end:
             continue
-        last = np.int64(line[size - 1])
-        if last < 0x80 and line[start] != LINE_FEED and next_mark(line, start, size - 1, difficult) == size - 1:
-            found[row] += 1  # one sentence, whether or not a mark ends it
+        if data[end - 1] < 0x80 and data[at] != LINE_FEED and next_mark(data, at, end - 1, difficult) == end - 1:
+            found[rows[line]] += 1  # one sentence, whether or not a mark ends it
         else:
-            found[row] += sentences_in(
-                line, size, ink, difficult, bits, short, units, codes, of_codes, places, spots, cuts
+            found[rows[line]] += sentences_in(
+                data, at, end, ink, difficult, bits, short, units, codes, of_codes, places, spots, cuts
             )
-    return found, chars
+    return found
 
 
 @kernel
 def next_mark(data: Bytes, at: Int, end: Int, difficult: Bytes) -> Int:
     """The next byte that may end a sentence, end a line or is not ASCII; a full stop before `a` or `1` ends none."""
     while at < end:
-        at = on_to(data, at, end, difficult, EIGHT_DOTS, EIGHT_CALLS, EIGHT_ASKED)
+        while at < end and not difficult[data[at]]:
+            at += 1
         if at + 1 >= end or data[at] != DOT:
             break
         if not (FIRST_SMALL <= data[at + 1] <= LAST_SMALL or is_digit(data[at + 1])):
@@ -120,6 +131,7 @@ def next_mark(data: Bytes, at: Int, end: Int, difficult: Bytes) -> Int:
 @kernel
 def sentences_in(
     data: Bytes,
+    at: Int,
     end: Int,
     ink: Bytes,
     difficult: Bytes,
@@ -132,8 +144,7 @@ def sentences_in(
     spots: Numbers,
     cuts: Bytes,
 ) -> Int:
-    """The sentences in the bytes up to `end`."""
-    at: Int = 0
+    """The sentences in a run of bytes."""
     count: Int = 0
     fresh, ended = True, False  # no token of the line yet; a mark came that ends a sentence
     while at < end:

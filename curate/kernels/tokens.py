@@ -98,6 +98,12 @@ def tokens(given: Texts, plain: bool = False) -> Tokens:
     return found
 
 
+def forget() -> None:
+    """Let go of the tokens that are kept, and of their texts."""
+    global _kept
+    _kept = []
+
+
 def new_tokens(given: Texts, plain: bool = False) -> Tokens:
     """The same, neither kept nor looked up."""
     return Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), *packed_words(), plain)))
