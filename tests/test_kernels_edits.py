@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.ledger import EDIT_TYPE, apply_edits, edit_text
@@ -20,6 +20,7 @@ def edits(values: list[list[dict[str, Any]] | None]) -> pl.Series:
     return pl.Series("edits", values, dtype=EDIT_TYPE)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(TEXTS, EDITS), max_size=5))
 def test_texts_are_edited_as_plain_python_does(documents: list[tuple[str, list[dict[str, Any]]]]) -> None:
     wanted, faults = [], {}
