@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate import demo_scraped
 from curate.demo_corpus import Fault, Planted, Tally, write_corpus
 from curate.demo_uneven import Uneven, compare, refusal, run_uneven, write_uneven
 
@@ -23,6 +24,7 @@ class Demo:
     folder: Path
     planted: Planted
     run: Run
+    scraped: Run
     uneven: Uneven
     balanced: Run
     table: tuple[Tally, ...]
@@ -31,7 +33,8 @@ class Demo:
     def exit_code(self) -> int:
         """0 when the runs kept their promises and everything planted met its fate; else 1."""
         wrong = any(line.found != line.planted for line in self.table)
-        return self.run.exit_code or self.balanced.exit_code or int(wrong)
+        codes = (run.exit_code for run in (self.run, self.scraped, self.balanced))
+        return next((code for code in codes if code), int(wrong))
 
     def to_dict(self) -> dict[str, Any]:
         """The demo as plain values, for `--json`."""
@@ -39,6 +42,7 @@ class Demo:
             "corpus": str(self.planted.folder),
             "output": str(self.run.root),
             "counts": self.run.counts,
+            "scraped": str(self.scraped.root),
             "balanced": str(self.balanced.root),
             "policy": self.balanced.manifest["policy"],
             "table": [asdict(line) for line in self.table],
@@ -65,7 +69,13 @@ class Demo:
         screen.print()
         print_policy(self.balanced.manifest["policy"])
         balanced = clean(str(self.folder / "balanced"))
-        places = {"corpus": clean(str(self.planted.folder)), "cleaned": output, "balanced": balanced}
+        scraped = clean(str(self.folder / "scraped"))
+        places = {
+            "corpus": clean(str(self.planted.folder)),
+            "cleaned": output,
+            "scraped": scraped,
+            "balanced": balanced,
+        }
         for word, place in places.items():
             screen.print(Text(f"{word:<9}{place}"), soft_wrap=True)
         ids = [fault.id for fault in self.planted.faults if fault.twin is not None][:1]
@@ -82,10 +92,10 @@ class Demo:
 def run_demo(
     folder: Path, documents: int = 2000, *, seed: int = 1, strict: bool = False, watch: Quiet | None = None
 ) -> Demo:
-    """Write corpora into `folder`, clean one, balance the other, and compare; an earlier demo is replaced.
+    """Write corpora into `folder`, clean two, balance the third, and compare; an earlier demo is replaced.
 
-    `folder/corpus` is cleaned into `folder/clean`, `folder/uneven.parquet` balanced into `folder/balanced`. `strict`
-    makes the policy of the second fail instead of warn.
+    `folder/corpus` is cleaned into `folder/clean`, `folder/scraped.parquet` into `folder/scraped`, and
+    `folder/uneven.parquet` balanced into `folder/balanced`. `strict` makes the policy of the last fail instead of warn.
     """
     from curate.pipeline import Pipeline
 
@@ -93,8 +103,15 @@ def run_demo(
     pipeline = Pipeline.load("quickstart", overrides=planted.overrides)
     paths = [f"corpus/{name}" for name in planted.files]
     run = pipeline.run(paths, folder / "clean", base=folder, fresh=True, watch=watch)
+    pages = demo_scraped.write_scraped(folder, documents, seed)
+    scraped = demo_scraped.run_scraped(pages, folder / "scraped", watch=watch)
     uneven = write_uneven(folder, documents, seed)
     refused = refusal(uneven, folder / "balanced")
     balanced = run_uneven(uneven, folder / "balanced", strict=strict, watch=watch)
-    table = (*planted.compare(run.ledger, run.quarantine), *compare(uneven, balanced), refused)
-    return Demo(folder, planted, run, uneven, balanced, table)
+    table = (
+        *planted.compare(run.ledger, run.quarantine),
+        *demo_scraped.compare(pages, scraped),
+        *compare(uneven, balanced),
+        refused,
+    )
+    return Demo(folder, planted, run, scraped, uneven, balanced, table)

@@ -152,17 +152,23 @@ def apply_edits(texts: pl.Series, edits: pl.Series) -> tuple[pl.Series, dict[int
     touched = np.flatnonzero((edits.list.len().fill_null(0) > 0).to_numpy())
     if len(touched) == 0:
         return texts, {}
-    changed: list[str] = []
+    from curate.kernels.edits import edited
+    from curate.kernels.utf8 import column
+    from curate.kernels.utf8 import texts as as_bytes
+
+    before, lists = texts[touched], edits[touched]
+    flat = lists.explode(empty_as_null=True).struct
+    ends = np.append(0, np.cumsum(lists.list.len().to_numpy())).astype(np.int64)
+    starts, stops = (flat.field(name).cast(pl.Int64).to_numpy() for name in ("start", "end"))
+    after, doubtful = edited(as_bytes(before), ends, starts, stops, as_bytes(flat.field("put").cast(pl.String)))
+    changed = column(after, before.name)
     wrong: dict[int, str] = {}
-    for position, text, changes in zip(
-        touched.tolist(), texts[touched].to_list(), edits[touched].to_list(), strict=True
-    ):
+    for place in np.flatnonzero(doubtful).tolist():  # said in words, or in another order after all
         try:
-            changed.append(edit_text(text, changes))
+            changed[place] = edit_text(before[place], lists[place].to_list())
         except ValueError as error:
-            wrong[position] = str(error)
-            changed.append(text)
-    return texts.scatter(touched, pl.Series(changed, dtype=pl.String)), wrong
+            wrong[int(touched[place])] = str(error)
+    return texts.scatter(touched, changed), wrong
 
 
 def edit_text(text: str, changes: Sequence[Mapping[str, Any]]) -> str:

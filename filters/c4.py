@@ -67,13 +67,12 @@ class C4Quality(TextRules, name="c4_quality"):
     def score(self, docs: pl.DataFrame) -> pl.DataFrame:
         """Find the lines that stay, and count what they hold."""
         from curate.kernels import lines
-        from curate.kernels.text import count
+        from curate.kernels.sentences import left
         from curate.kernels.tokens import frozen
-        from curate.kernels.utf8 import column, texts
+        from curate.kernels.utf8 import texts
 
         given, judged_as = texts(docs["text"]), self.judged_as(docs)
-        listed = [*lines.PHRASES, *lines.POLICIES]
-        suspect = docs["text"].str.contains_any(listed, ascii_case_insensitive=True).fill_null(False)
+        suspect = docs["text"].str.contains(lines.SUSPECT).fill_null(False)
         marks = lines.FIVE_MARKS if self.preset == "fineweb" else lines.FOUR_MARKS
         kept, counts = lines.c4(
             given,
@@ -86,11 +85,11 @@ class C4Quality(TextRules, name="c4_quality"):
             javascript=self.remove_javascript,
             policy=self.remove_policy,
         )
-        left = lines.kept_texts(given, kept)
+        stays = left(given, kept)
         of_rules = _counts(counts, lines.C4).with_columns(
             pl.col("lorem_ipsum", "curly_bracket") > 0,
-            sentences=pl.Series(lines.sentences(left), dtype=pl.UInt32),
-            chars=pl.Series(count(column(left)).chars),
+            sentences=pl.Series(stays.sentences).cast(pl.UInt32),
+            chars=pl.Series(stays.chars).cast(pl.UInt32),
         )
         return with_language(of_rules, judged_as).with_columns(lines.edits(given, kept).alias("edits"))
 

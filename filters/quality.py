@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -160,20 +160,22 @@ class FinewebQuality(TextRules, name="fineweb_quality"):
 
 def has_stop_words(language: str) -> bool:
     """Whether there is a list of stop words for a language; spaCy is found, not imported."""
-    if language in _stop_words:
-        return True
+    return language in _stop_words or stop_words_file(language) is not None
+
+
+def stop_words_file(language: str) -> Path | None:
+    """The file with spaCy's stop words of a language."""
     spacy = find_spec("spacy")
     folders = spacy.submodule_search_locations if spacy is not None else None
-    return any((Path(folder) / "lang" / language / "stop_words.py").is_file() for folder in folders or ())
+    named = folders if folders is not None and language.isalpha() else ()
+    files = [Path(folder) / "lang" / language / "stop_words.py" for folder in named]
+    return next((file for file in files if file.is_file()), None)
 
 
 def own_stop_words(language: str) -> tuple[str, ...]:
     """The stop words of a language in spaCy, empty when it has none; for English those of Gopher."""
     if language not in _stop_words:
-        try:
-            module = import_module(f"spacy.lang.{language}.stop_words")
-        except ImportError:
-            _stop_words[language] = ()
-        else:
-            _stop_words[language] = tuple(sorted(module.STOP_WORDS))
+        file = stop_words_file(language)  # alone: the package around it takes seconds to import
+        words = runpy.run_path(str(file))["STOP_WORDS"] if file is not None else ()
+        _stop_words[language] = tuple(sorted(words))
     return _stop_words[language]

@@ -78,6 +78,15 @@ def test_the_uneven_corpus_is_balanced_and_its_word_list_flagged(demo: Demo) -> 
     assert [row["result"] for row in demo.balanced.manifest["policy"]] == ["warn"]
 
 
+def test_scraped_pages_come_out_without_furniture_repetition_and_personal_data(demo: Demo) -> None:
+    kinds = {line.kind: line.fate for line in demo.table}
+
+    assert kinds["navigation and footer"] == "lines removed by repeated_lines"
+    assert kinds["sentence over and over"] == "dropped by gopher_repetition"
+    assert kinds["card number"] == "masked by redact_pii"
+    assert (demo.folder / "scraped" / "audit" / "report.html").is_file()
+
+
 def test_the_strict_policy_ends_with_exit_code_1(tmp_path: Path) -> None:
     demo = run_demo(tmp_path, documents=100, strict=True)
 

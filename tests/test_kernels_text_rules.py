@@ -11,7 +11,7 @@ import text_reference as python
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.kernels import lines, quality, repetition, tokens, utf8
+from curate.kernels import lines, quality, repetition, sentences, tokens, utf8
 
 settings.register_profile("compiled", deadline=None)  # the first call of a kernel may compile it
 settings.load_profile("compiled")
@@ -139,7 +139,7 @@ def test_malformed_bytes_do_no_harm(data: bytes) -> None:
     assert np.isfinite(repetition.repetition(given)).all()
     assert np.isfinite(quality.quality(given, lists, np.zeros(1))).all()
     assert np.isfinite(quality.lines(given)).all()
-    assert len(lines.kept_texts(given, lines.refinedweb(given, yes, 0.5, 2)[0]).data) <= len(data) + 1
+    assert sentences.left(given, lines.refinedweb(given, yes, 0.5, 2)[0]).chars.sum() <= len(data) + 1
 
 
 # --- measures ---------------------------------------------------------------------------------------------------------
@@ -212,7 +212,9 @@ def test_c4_is_that_of_plain_python(values: list[str], max_word_chars: int, min_
     )  # fmt: skip
     wanted = [python.c4(v, max_word_chars=max_word_chars, min_words=min_words, end_marks=marks) for v in values]
 
-    assert utf8.column(lines.kept_texts(given, kept)).to_list() == [text for text, _ in wanted]
+    stays = sentences.left(given, kept)
+    assert stays.sentences.tolist() == [python.sentences(text) for text, _ in wanted]
+    assert stays.chars.tolist() == [len(text) for text, _ in wanted]
     assert counts.tolist() == [list(count.values()) for _, count in wanted]
     changed = [apply(value, edits) for value, edits in zip(values, lines.edits(given, kept).to_list(), strict=True)]
     assert changed == [text for text, _ in wanted]
@@ -220,7 +222,7 @@ def test_c4_is_that_of_plain_python(values: list[str], max_word_chars: int, min_
 
 @given(TEXTS)
 def test_sentences_are_those_of_plain_python(values: list[str]) -> None:
-    assert lines.sentences(given_texts(values)).tolist() == [python.sentences(value) for value in values]
+    assert sentences.sentences(given_texts(values)).tolist() == [python.sentences(value) for value in values]
 
 
 @settings(max_examples=300)
@@ -231,7 +233,6 @@ def test_refinedweb_is_that_of_plain_python(values: list[str]) -> None:
     kept, counts = lines.refinedweb(given, flags_of(values, True), 0.5, 2)
     wanted = [python.refinedweb(value, 0.5, 2) for value in values]
 
-    assert utf8.column(lines.kept_texts(given, kept)).to_list() == [text for text, _ in wanted]
     assert counts.tolist() == [count for _, count in wanted]
     changed = [apply(value, edits) for value, edits in zip(values, lines.edits(given, kept).to_list(), strict=True)]
     assert changed == [text for text, _ in wanted]
@@ -243,7 +244,6 @@ def test_texts_that_are_not_judged_stay_as_they_are(values: list[str]) -> None:
     kept, _ = lines.refinedweb(given, no, 0.5, 2)
 
     assert lines.edits(given, kept).list.len().sum() == 0
-    assert utf8.column(lines.kept_texts(given, kept)).to_list() == values
 
 
 def test_texts_are_looked_at_in_slices() -> None:

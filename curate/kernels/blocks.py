@@ -22,6 +22,11 @@ ONES = np.uint64(0x0101010101010101)
 TOPS = np.uint64(0x8080808080808080)
 FEEDS = np.uint64(0x0A0A0A0A0A0A0A0A)
 FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+CASES = np.uint64(0x2020202020202020)  # the bit by which small ASCII letters differ from capitals
+FROM_A, PAST_Z = (
+    np.uint64(0x1F1F1F1F1F1F1F1F),
+    np.uint64(0x0505050505050505),
+)  # to 128 from `a` and past `z`
 ZERO, ONE, THREE = np.uint64(0), np.uint64(1), np.uint64(3)
 
 
@@ -30,7 +35,7 @@ def block_at(_: Any, data: Any, at: Any) -> Any:
     """The eight bytes from byte `at` on as one number, the first lowest on the machines that we know."""
 
     def made(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        from llvmlite import ir
+        from llvmlite import ir  # type: ignore[import-untyped]  # as numba
 
         array = context.make_array(signature.args[0])(context, builder, values[0])
         place = builder.bitcast(builder.gep(array.data, [values[1]]), ir.IntType(64).as_pointer())
@@ -81,7 +86,7 @@ def mixed(value: Int, block: Int) -> Int:
     return value ^ value >> HALF
 
 
-@inlined
+@kernel
 def hash_of(data: Bytes, at: Int, end: Int) -> Int:
     """A hash of a run of bytes."""
     value = START ^ np.uint64(end - at)
@@ -92,12 +97,36 @@ def hash_of(data: Bytes, at: Int, end: Int) -> Int:
 
 
 @inlined
+def letters_in(block: Int) -> Int:
+    """How many of eight bytes, from the first one on, are ASCII letters."""
+    small = block & ~TOPS | CASES
+    letters = (small + FROM_A) & ~(small + PAST_Z) & ~block & TOPS
+    return np.int64(zeros_below(~letters & TOPS) >> THREE)
+
+
+@inlined
+def word_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
+    """Where the run of ASCII letters that begins at byte `at` ends, and its hash as of `hash_of`."""
+    block = block_of(data, at, min(end - at, BLOCK))
+    size = letters_in(block)
+    if size == 0:
+        return at, ZERO
+    if size < BLOCK:
+        return at + size, fmix(START ^ np.uint64(size) ^ block & (FULL >> np.uint64(8 * (BLOCK - size))))
+    stop = at
+    while size == BLOCK:
+        stop += BLOCK
+        size = letters_in(block_of(data, stop, min(end - stop, BLOCK)))
+    return stop + size, hash_of(data, at, stop + size)
+
+
+@inlined
 def begun(block: Int) -> Int:
     """How many characters begin in eight bytes of UTF-8."""
     return np.int64(BLOCK) - np.int64(bits_set(block & ~(block << ONE) & TOPS))
 
 
-@inlined
+@kernel
 def line_at(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
     """Where the line that begins at byte `at` ends (its line feed, or `end`), its hash and its characters."""
     value: Int = START

@@ -1,7 +1,7 @@
 """Line rules of C4 and RefinedWeb: which lines of a text stay, as segments of its bytes, and what was taken out.
 
 A kernel lists the segments that stay; between segments of one line something was cut out, between lines stands one line
-feed. `edits` says the same as the changes that the engine applies, `kept_texts` as texts.
+feed. `edits` says the same as the changes that the engine applies.
 """
 
 from __future__ import annotations
@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 from curate.kernels import Int, inlined, kernel
 from curate.kernels.quality import break_size, last_start
 from curate.kernels.token_rules import UPPER, Flag
-from curate.kernels.tokens import (
-    BEGINS_LINE,
-    IS_PUNCTUATION,
-    IS_TERMINAL,
-    bits,
-    frozen,
-    slices,
-    tokens,
-)
+from curate.kernels.tokens import bits, frozen, slices
 from curate.kernels.utf8 import LETTER, SPACE, WORD, Bytes, Offsets, Texts, decode
 
 Bits = NDArray[np.uint16]
@@ -32,6 +24,7 @@ Counts = NDArray[np.int64]
 C4 = ("lines", "long_word", "end_mark", "few_words", "javascript", "policy", "lorem_ipsum", "curly_bracket")
 PHRASES = ("lorem ipsum", "javascript")
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+SUSPECT = "(?i-u:javascript|cookie|m ipsum|rms of use|cy policy)"  # in every text with any of those, and few others
 CITATIONS = ("[edit]", "[citation needed]")
 COUNTED = "likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers"
 REFINEDWEB = ("words", "removed_words", "removed_lines")
@@ -48,6 +41,8 @@ LINE_FEED, SPACE_BYTE, QUOTE, TICK, COMMA, DOT, OPEN, CLOSE, CURLY = (
     0x5D,
     0x7B,
 )
+BREAKS, HAS_CURLY, HAS_OPEN = 1, 2, 4
+LOREM_IPSUM, JAVASCRIPT, FIRST_POLICY = 1, 2, 4  # bits of `phrases_in`
 NO_MARK, FOUR_MARKS, FIVE_MARKS = range(3)  # which marks a line must end in: none, `. ? ! "`, and `'` too
 
 
@@ -87,8 +82,8 @@ def c4(
 ) -> tuple[Segments, Counts]:
     """C4's line rules: the segments that stay and, by text, lines that each rule takes and pages that two rules find.
 
-    Lines are those of `str.splitlines`, words the runs between white space. `suspect` says which texts have any of the
-    phrases; texts that are not judged stay as they are.
+    Lines are those of `str.splitlines`, words the runs between white space. `suspect` says which texts may have any of
+    the phrases; texts that are not judged stay as they are.
     """
     found, counts = [], []
     own = (phrases(*PHRASES, *POLICIES), phrases(*CITATIONS))
@@ -127,37 +122,49 @@ def edits(given: Texts, kept: Segments) -> Any:
 
     from curate.windows import per_document
 
-    size = np.diff(given.offsets)
-    rows = np.concatenate(
-        [kept.rows, np.arange(len(size))]
-    )  # the gap before each segment, and the last one of each text
-    order = np.argsort(rows, kind="stable")
-    ends = np.concatenate([kept.starts, size])[order]
-    same = np.append(False, np.diff(rows[order]) == 0)
-    before = np.concatenate([kept.ends, size])[order]
-    starts = np.where(same, np.append(0, before[:-1]), 0)
-    feed = np.concatenate([kept.begins, np.zeros(len(size), np.bool_)])[order] & same
-    rows = rows[order]
-    first = given.data[np.minimum(given.offsets[rows] + starts, max(len(given.data) - 1, 0))] if len(given.data) else 0
-    is_feed = feed & (ends - starts == 1) & (first == LINE_FEED)
-    wanted = np.flatnonzero(((ends > starts) | feed) & ~is_feed)
-    put = pl.Series(["", "\n"], dtype=pl.String).gather(feed[wanted].astype(np.uint32))
-    return per_document(rows[wanted], len(size), start=starts[wanted], end=ends[wanted], put=put)
-
-
-def kept_texts(given: Texts, kept: Segments) -> Texts:
-    """What the segments leave of each text."""
-    data, offsets = kept_kernel(given.data, given.offsets, *kept)
-    return Texts(frozen(data), frozen(offsets))
-
-
-def sentences(given: Texts) -> Counts:
-    """The sentences of each text: each line begins one, and so does a token after a mark that ends a sentence."""
-    found = [sentences_kernel(*tokens(part)) for _, _, part in slices(given)]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    rows, starts, ends, feeds = edits_kernel(given.data, given.offsets, *kept)
+    put = pl.Series(["", "\n"], dtype=pl.String).gather(feeds)
+    return per_document(rows, len(given.offsets) - 1, start=starts, end=ends, put=put)
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def edits_kernel(
+    data: Bytes,
+    offsets: Offsets,
+    seg_rows: Numbers64,
+    seg_starts: Numbers64,
+    seg_ends: Numbers64,
+    begins: NDArray[np.bool_],
+) -> tuple[Numbers64, Numbers64, Numbers64, NDArray[np.uint32]]:
+    """The gaps before, between and after segments: row, bounds, and whether a line feed stands there afterwards.
+
+    A gap that is a line feed already is none.
+    """
+    texts = len(offsets) - 1
+    room = len(seg_rows) + texts
+    rows, starts, ends = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    feeds = np.empty(room, np.uint32)
+    to, place = 0, 0
+    for row in range(texts):
+        start = np.int64(0)
+        first = True
+        while True:
+            is_over = place == len(seg_rows) or seg_rows[place] != row
+            end = offsets[row + 1] - offsets[row] if is_over else seg_starts[place]
+            feed = not is_over and begins[place] and not first
+            is_feed = feed and end - start == 1 and data[offsets[row] + start] == LINE_FEED
+            if (end > start or feed) and not is_feed:
+                rows[to], starts[to], ends[to], feeds[to] = row, start, end, feed
+                to += 1
+            if is_over:
+                break
+            start = seg_ends[place]
+            first = False
+            place += 1
+    return rows[:to].copy(), starts[:to].copy(), ends[:to].copy(), feeds[:to].copy()
 
 
 @kernel
@@ -175,16 +182,17 @@ def matches(data: Bytes, at: Int, end: Int, wanted: Bytes, first: Int, last: Int
 
 
 @kernel
-def phrase_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, first: Int, last: Int) -> Flag:
-    """Whether any phrase from number `first` up to `last` stands in a run of bytes."""
+def phrases_in(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets, begun: Bytes) -> Int:
+    """Which phrases stand in a run of bytes, a bit for each; `begun` says which ones a byte may begin."""
+    found: Int = 0
     for place in range(at, end):
-        letter = data[place] | np.uint8(0x20)
-        for number in range(first, last):
-            if letter == wanted[offsets[number]] and matches(
-                data, place, end, wanted, offsets[number], offsets[number + 1]
-            ):
-                return True
-    return False
+        own = begun[data[place]]
+        if own == 0 or place + 1 == end:
+            continue
+        for number in range(len(offsets) - 1):
+            if own & 1 << number and data[place + 1] | np.uint8(0x20) == wanted[offsets[number] + 1]:
+                found |= matches(data, place, end, wanted, offsets[number], offsets[number + 1]) << number
+    return found
 
 
 @kernel
@@ -206,10 +214,10 @@ def citation(data: Bytes, at: Int, end: Int, wanted: Bytes, offsets: Offsets) ->
 
 
 @inlined
-def count_words(data: Bytes, at: Int, end: Int, bits: Bits) -> tuple[Int, Int]:
-    """The runs between white space, and the characters of the longest."""
+def count_words(data: Bytes, at: Int, end: Int, bits: Bits, enough: Int) -> tuple[Int, Int]:
+    """The runs between white space, up to `enough` of them, and the characters of the longest of those."""
     words, longest, size = 0, 0, 0
-    while at < end:
+    while at < end and (words < enough or size > 0):
         code, after = np.int64(data[at]), at + 1
         if 0x20 < code < 0x80:  # most characters need no table
             is_space: Flag = False
@@ -251,6 +259,18 @@ def c4_kernel(
     seg_rows, starts, ends = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     begins = np.empty(room, np.bool_)
     counts = np.zeros((rows, 8), np.int64)
+    kinds = np.zeros(256, np.uint8)  # what a byte may mean
+    kinds[0x0A:0x0E] = BREAKS
+    kinds[0x1C:0x1F] = BREAKS
+    kinds[0xC2] = BREAKS
+    kinds[0xE2] = BREAKS
+    kinds[CURLY] = HAS_CURLY
+    kinds[OPEN] = HAS_OPEN
+    begun = np.zeros(256, np.uint8)  # which of the phrases a byte may begin
+    for number in range(len(wanted_offsets) - 1):
+        letter = wanted[wanted_offsets[number]]
+        begun[letter] |= np.uint8(1 << number)
+        begun[letter - 0x20] |= np.uint8(1 << number)
     to = 0
     for row in range(rows):
         base, end = offsets[row], offsets[row + 1]
@@ -262,15 +282,19 @@ def c4_kernel(
         while at < end:
             start = at
             size = 0
-            curly = False
-            while at < end:
-                byte = data[at]
-                curly |= byte == CURLY
-                if not 0x1E < byte < 0xC2:
-                    size = break_size(data, at, end) if byte <= 0x1E or byte == 0xC2 or byte == 0xE2 else 0
-                    if size:
-                        break
+            met = np.uint8(0)
+            while True:
+                while at < end and kinds[data[at]] == 0:
+                    at += 1
+                if at == end:
+                    break
+                of_byte = kinds[data[at]]
+                met |= of_byte
+                size = break_size(data, at, end) if of_byte & BREAKS else 0
+                if size:
+                    break
                 at += 1
+            curly: Flag = met & HAS_CURLY != 0
             stop = at
             at += size
             counts[row, 0] += 1
@@ -279,18 +303,19 @@ def c4_kernel(
                 if code < 0 or not bits[code] & SPACE:
                     break
                 start = after
-            if start < stop:
+            if start < stop and not 0x20 < data[stop - 1] < 0x7F:
                 last = last_start(data, start, stop, bits)
                 _, stop = decode(data, last, stop)
-            words, longest = count_words(data, start, stop, bits)
+            short = max_word_chars < 0 or stop - start <= max_word_chars  # then no word can be too long
+            words, longest = count_words(data, start, stop, bits, min_words if short else stop)
             if longest > max_word_chars >= 0:
                 counts[row, 1] += 1
                 continue
             before = to
             begin = start
-            place = start
+            place = start if citations and met & HAS_OPEN else stop
             while place < stop:
-                size = citation(data, place, stop, marks, mark_offsets) if citations and data[place] == OPEN else 0
+                size = citation(data, place, stop, marks, mark_offsets) if data[place] == OPEN else 0
                 if size:
                     if place > begin:
                         seg_rows[to], starts[to], ends[to], begins[to] = row, begin - base, place - base, to == before
@@ -316,14 +341,14 @@ def c4_kernel(
                 counts[row, 3] += 1
                 to = before
                 continue
-            doubtful = suspect[row]
-            counts[row, 6] += doubtful and phrase_in(data, start, stop, wanted, wanted_offsets, 0, 1)
-            if doubtful and javascript and phrase_in(data, start, stop, wanted, wanted_offsets, 1, 2):
+            said = phrases_in(data, start, stop, wanted, wanted_offsets, begun) if suspect[row] else 0
+            counts[row, 6] += said & LOREM_IPSUM != 0
+            if javascript and said & JAVASCRIPT:
                 counts[row, 4] += 1
                 to = before
                 continue
             counts[row, 7] += curly
-            if doubtful and policy and phrase_in(data, start, stop, wanted, wanted_offsets, 2, len(wanted_offsets) - 1):
+            if policy and said >= FIRST_POLICY:
                 counts[row, 5] += 1
                 to = before
     return seg_rows[:to].copy(), starts[:to].copy(), ends[:to].copy(), begins[:to].copy(), counts
@@ -390,7 +415,7 @@ def refinedweb_kernel(
                 if not of_code & SPACE:
                     blank = False
                     numeric &= of_code & WORD != 0 and not of_code & LETTER and code != 0x5F
-            words, _ = count_words(data, start, stop, bits)
+            words, _ = count_words(data, start, stop, bits, stop)
             counts[row, 0] += words
             first = start
             while first < stop and data[first] == SPACE_BYTE:
@@ -446,55 +471,3 @@ def refinedweb_kernel(
             counts[row, 1] = 0
             counts[row, 2] = 0
     return seg_rows[:to].copy(), starts[:to].copy(), ends[:to].copy(), begins[:to].copy(), counts
-
-
-@kernel
-def kept_kernel(
-    data: Bytes,
-    offsets: Offsets,
-    seg_rows: Numbers64,
-    starts: Numbers64,
-    ends: Numbers64,
-    begins: NDArray[np.bool_],
-) -> tuple[Bytes, Offsets]:
-    """The texts that the segments leave."""
-    rows = len(offsets) - 1
-    room: Int = 0
-    for place in range(len(seg_rows)):
-        room += ends[place] - starts[place] + 1
-    out = np.empty(room, np.uint8)
-    out_offsets = np.zeros(rows + 1, np.int64)
-    to, place = 0, 0
-    for row in range(rows):
-        first = place
-        while place < len(seg_rows) and seg_rows[place] == row:
-            if begins[place] and place > first:
-                out[to] = LINE_FEED
-                to += 1
-            base = offsets[row]
-            for at in range(base + starts[place], base + ends[place]):
-                out[to] = data[at]
-                to += 1
-            place += 1
-        out_offsets[row + 1] = to
-    return out[:to], out_offsets
-
-
-@kernel
-def sentences_kernel(hashes: Any, chars: Any, flags: Bytes, offsets: Offsets) -> Counts:
-    """The sentences of each text."""
-    rows = len(offsets) - 1
-    out = np.zeros(rows, np.int64)
-    for row in range(rows):
-        ended = False
-        for place in range(offsets[row], offsets[row + 1]):
-            now = flags[place]
-            if now & BEGINS_LINE:
-                out[row] += 1
-                ended = False
-            if now & IS_TERMINAL:
-                ended = True
-            elif ended and not now & IS_PUNCTUATION:
-                out[row] += 1
-                ended = False
-    return out

@@ -19,6 +19,7 @@ from curate.kernels.tokens import (
     Numbers,
     bits,
     frozen,
+    new_tokens,
     slices,
     tokens,
 )
@@ -59,7 +60,7 @@ def stop_words(lists: Sequence[Sequence[str]]) -> StopWords:
     hashes, ends = [], [0]
     blooms = np.zeros((len(lists), BLOOM), np.uint8)
     for place, words in enumerate(lists):
-        found = tokens(texts(pl.Series(list(words), dtype=pl.String)))
+        found = new_tokens(texts(pl.Series(list(words), dtype=pl.String)))
         single = np.diff(found.offsets) == 1
         own = np.unique(found.hashes[found.offsets[:-1][single]])
         blooms[place, own % np.uint64(BLOOM)] = 1

@@ -96,7 +96,7 @@ def numbered(
     for place in range(count):
         key = found[begin + place]
         slot = slot_of(slots, mask, keys, key)
-        number = slots[slot]
+        number: Int = slots[slot]
         if number == 0:
             known += np.uint32(1)
             number = known
@@ -112,17 +112,18 @@ def numbered(
 @kernel
 def repeated_pieces(
     data: Bytes, at: Int, end: Int, least: Int, all_copies: bool, slots: Slots, keys: Hashes, seen: Numbers
-) -> tuple[Int, Int, Int, Int]:
+) -> tuple[Int, Int, Int, Int, Int]:
     """Split bytes at runs of at least `least` line feeds (0: at each one); pieces, repeated ones, their characters.
 
-    The fourth number is that of all characters. With `all_copies` the first copy of a repeated piece counts too.
+    The fourth number is that of all characters, the fifth how many line feeds the longest run has (`least` 0: 1 of
+    them). With `all_copies` the first copy of a repeated piece counts too.
     """
-    feeds = 0
+    feeds: Int = np.int64(0)  # no literal, here and below: each would be compiled for
     for place in range(at, end):
         feeds += data[place] == LINE_FEED
     mask = cleared(slots, feeds + 1)
     known = np.uint32(0)
-    pieces, copies, chars, total = 0, 0, 0, 0
+    pieces, copies, chars, total, longest = 0, 0, 0, 0, 0
     while True:
         at, value, length = line_at(data, at, end)
         while True:
@@ -132,10 +133,11 @@ def repeated_pieces(
             if feeds == 0 or feeds >= least:
                 break
             at, other, more = line_at(data, at + 1, end)
-            value = mixed(value, other)
+            value = mixed(value * FACTOR, other)  # not the same in the other order
             length += 1 + more
         pieces += 1
         total += length + feeds
+        longest = max(longest, feeds)
         slot = slot_of(slots, mask, keys, value)
         number = slots[slot]
         if number:
@@ -149,17 +151,8 @@ def repeated_pieces(
             keys[known] = value
             seen[known] = 0
         if feeds == 0:
-            return pieces, copies, chars, total
+            return pieces, copies, chars, total, longest
         at += feeds
-
-
-@inlined
-def has_blank_line(data: Bytes, at: Int, end: Int) -> Int:
-    """How often a line feed follows another one."""
-    count = 0
-    for place in range(at + 1, end):
-        count += data[place] == LINE_FEED and data[place - 1] == LINE_FEED
-    return count
 
 
 @kernel
@@ -179,6 +172,14 @@ def stripped(data: Bytes, at: Int, end: Int, bits: NDArray[np.uint16]) -> tuple[
             break
         end = start
     return at, end
+
+
+@inlined
+def all_feeds(data: Bytes, at: Int, end: Int) -> bool:
+    """Whether a run of bytes has nothing but line feeds."""
+    while at < end and data[at] == LINE_FEED:
+        at += 1
+    return bool(at >= end)
 
 
 @kernel
@@ -213,22 +214,28 @@ def repetition_kernel(
         if at == end:
             continue
         least = 0 if way == DOLMA else 1
-        lines, copies, in_copies, length = repeated_pieces(data, at, end, least, way == DOLMA, slots, keys, counts)
+        lines, copies, in_copies, length, feeds = repeated_pieces(
+            data, at, end, least, way == DOLMA, slots, keys, counts
+        )
         begin, count = token_offsets[row], token_offsets[row + 1] - token_offsets[row]
         for place in range(count):
             sums[place + 1] = sums[place] + chars[begin + place]
         whole = float(max(length if way == FINEWEB else sums[count], 1))
         out[row, LINE_SHARE] = copies / lines
         out[row, LINE_CHARS] = in_copies / whole
-        if way != DOLMA:
+        if way != DOLMA and feeds > 1:  # else it is one paragraph
             first, last = stripped(data, at, end, bits)
-            if has_blank_line(data, first, last):  # else it is one paragraph
-                paragraphs, copies, in_copies, _ = repeated_pieces(data, first, last, 2, False, slots, keys, counts)
+            if copies > 0 or not (
+                all_feeds(data, at, first) and all_feeds(data, last, end)
+            ):  # else no two are the same
+                paragraphs, copies, in_copies, _, _ = repeated_pieces(
+                    data, first, last, np.int64(2), way == DOLMA, slots, keys, counts
+                )
                 out[row, PARAGRAPH_SHARE] = copies / paragraphs
                 out[row, PARAGRAPH_CHARS] = in_copies / whole
 
         numbered(hashes, begin, count, slots, keys, counts, firsts, words)
-        left = 0
+        left = np.int64(0)
         for place in range(count):
             candidate = counts[words[place]] > 1
             runs[place] = words[place] if candidate else 0
@@ -237,7 +244,7 @@ def repetition_kernel(
         for n in range(2, LONGEST + 1):
             if count < n:
                 break
-            kept = 0
+            kept = np.int64(0)
             runs[count] = 0
             for number in range(left):  # both runs of n - 1 words are repeated
                 place = candidates[number]
@@ -245,7 +252,7 @@ def repetition_kernel(
                 candidates[kept] = place
                 kept += place + n <= count and runs[place + 1] > 0
                 runs[place] = 0
-            known = numbered(found, 0, kept, slots, keys, counts, firsts, numbers)
+            known = numbered(found, np.int64(0), kept, slots, keys, counts, firsts, numbers)
             if n <= 4:
                 times, start = 1, 0
                 for number in range(1, known + 1):
@@ -253,7 +260,7 @@ def repetition_kernel(
                         times, start = counts[number], candidates[firsts[number]]
                 spaces = n - 1 if way == FINEWEB else 0
                 out[row, FIRST_GRAM + n - 2] = times * (sums[start + n] - sums[start] + spaces) / whole
-            left = 0
+            left = np.int64(0)
             for number in range(kept):
                 place = candidates[number]
                 repeated = counts[numbers[number]] > 1

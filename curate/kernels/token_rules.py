@@ -91,15 +91,15 @@ def has_packed(words: Hashes, value: Int) -> Flag:
 
 
 @kernel
-def packed(codes: Codes, lo: Int, hi: Int, lower: bool) -> Int:
-    """At most eight ASCII characters as one number, 0 for others; ASCII capitals lowered if asked."""
+def packed(codes: Codes, lo: Int, hi: Int, add: Int) -> Int:
+    """At most eight ASCII characters as one number, 0 for others; `add` goes to ASCII capitals."""
     value = np.uint64(0)
     for place in range(lo, hi):
         code = codes[place]
         if code < 0 or code > 0x7F:
             return np.uint64(0)
-        if lower and 0x41 <= code <= 0x5A:
-            code += 0x20
+        if 0x41 <= code <= 0x5A:
+            code += add
         value = value << np.uint64(8) | np.uint64(code)
     return value
 
@@ -135,7 +135,7 @@ def is_special(codes: Codes, lo: Int, hi: Int, bits: Bits, short: Hashes) -> Fla
     if codes[hi - 1] == DOT:
         if hi - lo == 2:
             return codes[lo] >= 0 and (bits[codes[lo]] & LETTER) != 0
-        return 2 < hi - lo <= 8 and has_packed(short, packed(codes, lo, hi, True))
+        return 2 < hi - lo <= 8 and has_packed(short, packed(codes, lo, hi, 0x20))
     return contraction(codes, lo, hi) >= 0
 
 
@@ -185,7 +185,7 @@ def last_mark(codes: Codes, lo: Int, hi: Int, some: Int, bits: Bits, units: Hash
     while size < 5 and hi - size - 1 >= lo and codes[hi - size - 1] >= 0 and bits[codes[hi - size - 1]] & LETTER:
         size += 1
     if 0 < size < 5 and hi - size - 1 >= lo and is_digit(codes[hi - size - 1]):
-        return size if has_packed(units, packed(codes, hi - size, hi, False)) else 0
+        return size if has_packed(units, packed(codes, hi - size, hi, 0)) else 0
     return 0
 
 
@@ -284,15 +284,16 @@ def is_address(codes: Codes, lo: Int, hi: Int, bits: Bits) -> Flag:
     return start < at < hi and is_host(codes, at + 1, hi, bits)
 
 
-@inlined
+@kernel
 def split_chunk(
-    codes: Codes, size: Int, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
+    codes: Codes, size: Int, spots: Codes, marks: Int, some: Int, bits: Bits, short: Hashes, units: Hashes, cuts: Bytes
 ) -> Int:
     """Mark in `cuts` where tokens begin inside a chunk of `size` characters, and return how many marks were set.
 
-    `some` has the class bits that any of its characters has, and `marks` of them are not `\\w`.
+    `some` has the class bits that any of its characters has; those at the first `marks` places in
+    `spots` are not `\\w`.
     """
-    lo, hi, count = 0, size, 0
+    lo, hi, count = np.int64(0), size, 0  # no literal: each would be compiled for
     whole = False
     while lo < hi:
         if (codes[hi - 1] == DOT or some & TICK) and is_special(codes, lo, hi, bits, short):
@@ -300,7 +301,6 @@ def split_chunk(
             break
         code = codes[lo]
         cut = 0 if code < 0 or bits[code] & LETTER else first_mark(codes, lo, hi, bits)
-        start = lo
         if cut:
             lo += cut
             cuts[lo] = 1
@@ -310,10 +310,7 @@ def split_chunk(
                 break
             hi -= cut
             cuts[hi] = 1
-            start = hi
         count += 1
-        for place in range(start, start + cut):
-            marks -= 0 if bits[codes[place]] & WORD else 1
     if lo >= hi:
         return count
     if whole:
@@ -322,17 +319,20 @@ def split_chunk(
             cuts[inside] = 1
             count += 1
         return count
-    if marks == 0 or (some & POINT and is_address(codes, lo, hi, bits)):
+    while marks and spots[marks - 1] >= hi:
+        marks -= 1
+    first = 0
+    while first < marks and spots[first] < lo:
+        first += 1
+    if first == marks or (some & POINT and is_address(codes, lo, hi, bits)):
         return count
-    at = lo
-    while at < hi:
-        code = codes[at]
-        mark = 0 if code >= 0 and bits[code] & WORD else inner_mark(codes, at, lo, hi, bits)
+    at: Int = lo
+    for number in range(first, marks):
+        spot = np.int64(spots[number])
+        mark = inner_mark(codes, spot, lo, hi, bits) if spot >= at else 0
         if mark:
+            at = spot + mark
+            cuts[spot] = 1
             cuts[at] = 1
-            cuts[at + mark] = 1
             count += 2
-            at += mark
-        else:
-            at += 1
     return count

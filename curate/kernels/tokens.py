@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import Int, inlined, kernel
-from curate.kernels.blocks import hash_of, places_in
+from curate.kernels.blocks import hash_of, places_in, word_at
 from curate.kernels.shingle import Hashes
 from curate.kernels.token_rules import (
     APOSTROPHE,
@@ -37,6 +37,7 @@ from curate.kernels.token_rules import (
     Bits,
     Codes,
     Flag,
+    has_packed,
     split_chunk,
 )
 from curate.kernels.utf8 import LETTER, MARK, SPACE, UNSPACED, WORD, Bytes, Offsets, Texts, decode, tables
@@ -57,6 +58,7 @@ SHORT_FORMS = (
 )
 UNITS = "km m dm cm mm ha nm yd in ft kg g mg t lb oz Pa hPa mbar mb MB kb KB gb GB tb TB T G M K"
 LINE_FEED = 0x0A
+FIRST_SMALL, FROM_CAPITAL = 0x61, np.uint8(0x20)  # the letter a; the bit that small letters have and capitals lack
 ALL = 0xFFFF  # every bit of a class and kind
 OTHERS = ALL - MARK
 
@@ -91,10 +93,20 @@ def tokens(given: Texts, plain: bool = False) -> Tokens:
         known = selected(kept, given) if kept.plain == plain else None
         if known is not None:
             return known
-    short, units = packed_words()
-    found = Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), short, units, plain)))
+    found = new_tokens(given, plain)
     _kept = [Kept(given, plain, found)]
     return found
+
+
+def forget() -> None:
+    """Let go of the tokens that are kept, and of their texts."""
+    global _kept
+    _kept = []
+
+
+def new_tokens(given: Texts, plain: bool = False) -> Tokens:
+    """The same, neither kept nor looked up."""
+    return Tokens(*map(frozen, tokens_kernel(given.data, given.offsets, bits(), *packed_words(), plain)))
 
 
 def selected(kept: Kept, given: Texts) -> Tokens | None:
@@ -161,20 +173,71 @@ def flags_of(some: Int, every: Int, length: Int) -> Int:
 
 
 @inlined
-def read_codes(data: Bytes, at: Int, end: Int, codes: Codes, places: Numbers) -> None:
-    """The code points of a chunk, and at which of its bytes each one begins."""
-    size: Int = 0
-    start = at
+def read_chunk(
+    data: Bytes, start: Int, end: Int, bits: Bits, codes: Codes, kinds: Bits, places: Numbers, spots: Numbers
+) -> tuple[Int, Int, Int, Int, Int]:
+    """Where the chunk ends that begins at byte `start`, and its characters; `codes` gets them, `places` their bytes.
+
+    Then the bits that all of them have and that any has, and how many are not `\\w`: `spots` says which. In scripts
+    written without spaces a chunk is a letter and the marks on it, in others it goes on to white space or to such a
+    letter.
+    """
+    code, at = np.int64(data[start]), start + 1
+    if code >= 0x80:
+        code, at = decode(data, start, end)
+    of_first = np.int64(bits[code] if code >= 0 else 0)
+    codes[0], kinds[0], places[0], spots[0] = code, of_first, 0, 0
+    spaced: Flag = of_first & UNSPACED == 0
+    size: Int = 1
+    every: Int = of_first
+    some: Int = of_first
+    marks: Int = 1 - (of_first & WORD)
     while at < end:
-        places[size] = at - start
-        code = np.int64(data[at])
+        code, after = np.int64(data[at]), at + 1
         if code < 0x80:
-            at += 1
+            of_code = np.int64(bits[code])
+            if of_code & SPACE or not spaced:
+                break
         else:
-            code, at = decode(data, at, end)
-        codes[size] = code
+            code, after = decode(data, at, end)
+            of_code = np.int64(bits[code] if code >= 0 else 0)
+            if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
+                break
+        codes[size], kinds[size], places[size], spots[marks] = code, of_code, at - start, size
+        at = after
         size += 1
+        every &= of_code
+        some |= of_code
+        marks += 1 - (of_code & WORD)
     places[size] = at - start
+    return at, size, every, some, marks
+
+
+@inlined
+def bits_at(data: Bytes, at: Int, end: Int, bits: Bits) -> Int:
+    """The bits of the ASCII character at byte `at`, 0 for others, those of white space at the end."""
+    if at >= end:
+        return np.int64(SPACE)
+    return np.int64(bits[data[at]] if data[at] < 0x80 else 0)
+
+
+@kernel
+def splits_last(data: Bytes, at: Int, stop: Int, end: Int, bits: Bits, short: Hashes) -> Flag:
+    """Whether ASCII letters from byte `at` up to `stop` and the mark there are a chunk of two tokens.
+
+    False also where the answer takes more than a look: `split_chunk` knows.
+    """
+    of_mark = bits_at(data, stop, end, bits)
+    if not of_mark & (LAST | POINT) or of_mark & TICK or not bits_at(data, stop + 1, end, bits) & SPACE:
+        return False
+    if not of_mark & POINT:
+        return True
+    if data[stop - 1] < FIRST_SMALL or stop - at == 1:
+        return False
+    value = np.uint64(0)
+    for place in range(at, stop + 1):
+        value = value << np.uint64(8) | np.uint64(data[place] | FROM_CAPITAL)
+    return stop + 1 - at > 8 or not has_packed(short, value)
 
 
 @kernel
@@ -190,7 +253,9 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
     flags = np.empty(room, np.uint8)
     ends = np.zeros(rows + 1, np.int64)
     codes = np.empty(longest + 1, np.int32)
+    kinds = np.empty(longest + 1, np.uint16)
     places = np.empty(longest + 1, np.int32)
+    spots = np.empty(longest + 1, np.int32)
     cuts = np.zeros(longest + 1, np.uint8)
     to = 0
     for row in range(rows):
@@ -205,53 +270,29 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
                 begins = BEGINS_LINE if code == LINE_FEED else begins
                 at = after
                 continue
-            spaced: Flag = of_code & UNSPACED == 0
             start = at
-            size = 1
-            before, every, some = ALL, of_code, of_code  # before: what all characters but the last one have
-            last, last_at = of_code, at
-            marks = 1 - (of_code & WORD)
-            at = after
-            while at < end:  # in scripts without spaces a letter and its marks, else up to white space or such a letter
-                code, after = np.int64(data[at]), at + 1
-                if code < 0x80:
-                    of_code = np.int64(bits[code])
-                    if of_code & SPACE or not spaced:
-                        break
-                else:
-                    code, after = decode(data, at, end)
-                    of_code = np.int64(bits[code]) if code >= 0 else 0
-                    if of_code & (SPACE | UNSPACED) if spaced else (of_code & OTHERS or not of_code & MARK):
-                        break
-                last, last_at = of_code, at
-                at = after
-                size += 1
-                before = every
-                every &= of_code
-                some |= of_code
-                marks += 1 - (of_code & WORD)
-            if plain or every & LETTER or some & UNSPACED:
-                hashes[to] = hash_of(data, start, at)
-                chars[to] = size
-                flags[to] = flags_of(some, every, size) | begins
-                begins = 0
-                to += 1
-                continue
-            if before & LETTER and size > 1 and last & LAST and not last & (LETTER | WORD | TICK | POINT):
-                hashes[to] = hash_of(data, start, last_at)  # letters and one mark, the most frequent case
-                chars[to] = size - 1
-                flags[to] = IS_WORD | HAS_LETTER | begins
-                if before & SYMBOL:
-                    flags[to] -= IS_WORD
-                hashes[to + 1] = hash_of(data, last_at, at)
-                chars[to + 1] = 1
-                flags[to + 1] = flags_of(last, last, 1)
-                begins = 0
-                to += 2
-                continue
-            read_codes(data, start, at, codes, places)
-            count = split_chunk(codes, size, marks, some, bits, short, units, cuts)
-            if count == 0:
+            at, value = word_at(data, start, end)
+            if at > start:  # the most frequent chunks: letters, or letters and one mark
+                alone: Flag = bits_at(data, at, end, bits) & SPACE != 0
+                if alone or (not plain and splits_last(data, start, at, end, bits, short)):
+                    hashes[to] = value
+                    chars[to] = at - start
+                    flags[to] = IS_WORD | HAS_LETTER | begins
+                    begins = 0
+                    to += 1
+                    if not alone:
+                        of_code = np.int64(bits[data[at]])
+                        hashes[to] = hash_of(data, at, at + 1)
+                        chars[to] = 1
+                        flags[to] = flags_of(of_code, of_code, 1)
+                        to += 1
+                        at += 1
+                    continue
+            at, size, every, some, marks = read_chunk(data, start, end, bits, codes, kinds, places, spots)
+            whole: Flag = plain or size == 1 or every & LETTER != 0 or some & UNSPACED != 0
+            if not whole:
+                whole = split_chunk(codes, size, spots, marks, some, bits, short, units, cuts) == 0
+            if whole:
                 hashes[to] = hash_of(data, start, at)
                 chars[to] = size
                 flags[to] = flags_of(some, every, size) | begins
@@ -261,10 +302,8 @@ def tokens_kernel(data: Bytes, offsets: Offsets, bits: Bits, short: Hashes, unit
             cuts[size] = 1
             first, some, every = 0, 0, ALL
             for place in range(size):
-                code = np.int64(codes[place])
-                of_code = np.int64(bits[code]) if code >= 0 else 0
-                some |= of_code
-                every &= of_code
+                some |= np.int64(kinds[place])
+                every &= np.int64(kinds[place])
                 if cuts[place + 1]:
                     cuts[place + 1] = 0
                     hashes[to] = hash_of(data, start + places[first], start + places[place + 1])
