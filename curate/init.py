@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 
 from curate.console import clean, human_bytes, percent, plural
 from curate.errors import UsageError
+from curate.init_records import form_seen, is_tree
 from curate.look import (
     Figures,
     Look,
     Sample,
     choose_id,
+    choose_record_id,
     choose_text,
+    has_text,
     id_candidates,
     look_at,
     read_sample,
@@ -33,6 +36,7 @@ from curate.look import (
 )
 
 if TYPE_CHECKING:
+    from curate.conversations import Form
     from curate.read import Columns
 
 WIDTH = 100  # of comments
@@ -78,6 +82,9 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     """
     look = look_at(data, Path.cwd())
     paths = [path_from(path, base) for path in data]
+    form = form_seen(look) if not has_text(look) or is_tree(look) else None
+    if form is not None:
+        return _propose_records(look, form, data, base)
     text, why_text, remarks = choose_text(look)
     unite_columns(look, text, None)  # a file without the text column is an error before anything is read
     candidates = id_candidates(look, text)
@@ -94,6 +101,23 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     written = "\n".join(_lines(found)) + "\n"
     _check(written, base, found, columns)
     return written, list(_notes(found))
+
+
+def _propose_records(look: Look, form: Form, data: Sequence[str], base: Path) -> tuple[str, list[str]]:
+    """The same for chat and preference records."""
+    from curate import init_records
+
+    paths = ", ".join(scalar(path_from(path, base)) for path in data)
+    seen = init_records.see(look, form)
+    id, why_id = choose_record_id(look, form)
+    name, output = scalar(name_of(data[0])), scalar(output_folder(data, base))
+    written = "\n".join(init_records.lines(seen, name, paths, id, why_id, output)) + "\n"
+    init_records.check(written, base, look, form)
+    return written, [
+        *_files(look),
+        *init_records.notes(seen),
+        *_note("id", why_id if id is None else f"{id}; {why_id}"),
+    ]
 
 
 def clashes(columns: Columns) -> dict[str, str]:
@@ -350,9 +374,7 @@ def _notes(found: Proposal) -> Iterator[str]:
     """What was seen, for the terminal."""
     look, sample, figures = found.look, found.sample, found.figures
     texts = len(figures.lengths)
-    formats = ", ".join(f"{number:,} {name}" for name, number in look.formats.items())
-    read = "" if len(look.read) == len(look.sources) else f"; {len(look.read):,} of them were read"
-    yield from _note("files", f"{formats}, {human_bytes(look.size)}{read}")
+    yield from _files(look)
     part = "all there are" if sample.whole else "the first ones of each file that was read"
     yield from _note("records", f"{sample.size:,}, {part}")
     yield from _note("columns", _listed([f"{shown(name)} ({_kind(kind)})" for name, kind in look.columns.items()]))
@@ -373,6 +395,12 @@ def _notes(found: Proposal) -> Iterator[str]:
         )
     for remark in found.remarks:
         yield from _note("note", remark)
+
+
+def _files(look: Look) -> Iterator[str]:
+    formats = ", ".join(f"{number:,} {name}" for name, number in look.formats.items())
+    read = "" if len(look.read) == len(look.sources) else f"; {len(look.read):,} of them were read"
+    yield from _note("files", f"{formats}, {human_bytes(look.size)}{read}")
 
 
 def _kind(kind: str) -> str:

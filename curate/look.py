@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from curate.console import clean
+from curate.conversations import Form
 from curate.errors import UsageError
 from curate.kinds import merge
 from curate.read import Columns, Cut, Source, Survey, find_sources, read, unite
@@ -210,17 +211,10 @@ def _plain(column: Any) -> list[Any]:
 def choose_text(look: Look) -> tuple[str, str, list[str]]:
     """The column that holds the text, why it was chosen, and remarks; raises UsageError when there is none."""
     kind = record_kind(look)
-    named = [name for wanted in TEXT_NAMES for name in look.columns if name.casefold() == wanted]
-    for name in named:
-        texts = [value for value in look.values(name) if _is_text(value)]
-        if len(texts) >= MIN_FILLED * len(look.peeked) and texts:
+    for name in _named_texts(look):
+        if _is_filled(look, name):
             remark = [f"there is also {kind[1]}; the pipeline reads the column {shown(name)} only"] if kind else []
             return name, "by its name", remark
-    if kind is not None:
-        raise UsageError(
-            f"these are {kind[0]} ({kind[1]}): this kind of data is not supported yet",
-            hint="to clean one column of text only, write a pipeline with `input: {paths: [...], text: COLUMN}`",
-        )
     means = {name: mean for name in look.columns if (mean := _mean_length(look.values(name))) > 0}
     if not means:
         listed = ", ".join(f"{shown(name)} ({kind})" for name, kind in list(look.columns.items())[:20])
@@ -230,6 +224,29 @@ def choose_text(look: Look) -> tuple[str, str, list[str]]:
         )
     name = max(means, key=lambda name: means[name])
     return name, f"because its values are the longest ({means[name]:,.0f} characters on average)", []
+
+
+def has_text(look: Look) -> bool:
+    """Whether a column is named as texts are and holds them."""
+    return any(_is_filled(look, name) for name in _named_texts(look))
+
+
+def _named_texts(look: Look) -> list[str]:
+    return [name for wanted in TEXT_NAMES for name in look.columns if name.casefold() == wanted]
+
+
+def _is_filled(look: Look, name: str) -> bool:
+    texts = [value for value in look.values(name) if _is_text(value)]
+    return len(texts) >= MIN_FILLED * len(look.peeked) and bool(texts)
+
+
+def choose_record_id(look: Look, form: Form) -> tuple[str | None, str]:
+    """The column that names a record by the first ones, and why."""
+    for name in id_candidates(look, ""):
+        values = look.values(name)
+        if name not in form.columns.values() and None not in values and len({*map(str, values)}) == len(values):
+            return name, "the column that names a record; its values name every one that was seen once"
+    return None, "no column names every record once, so that ids are made of file and row: file#row"
 
 
 def record_kind(look: Look) -> tuple[str, str] | None:
