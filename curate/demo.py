@@ -1,4 +1,4 @@
-"""`curate demo`: corpora with planted faults and planted imbalance, cleaned and balanced, planted set against found."""
+"""`curate demo`: corpora and preference pairs with planted faults, cleaned and balanced, planted set against found."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.demo_corpus import Fault, Planted, Tally, write_corpus
+from curate.demo_pairs import compare_pairs, run_pairs, write_pairs
 from curate.demo_uneven import Uneven, compare, refusal, run_uneven, write_uneven
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ class Demo:
     run: Run
     uneven: Uneven
     balanced: Run
+    pairs: Run
     table: tuple[Tally, ...]
 
     @property
     def exit_code(self) -> int:
         """0 when the runs kept their promises and everything planted met its fate; else 1."""
         wrong = any(line.found != line.planted for line in self.table)
-        return self.run.exit_code or self.balanced.exit_code or int(wrong)
+        return self.run.exit_code or self.balanced.exit_code or self.pairs.exit_code or int(wrong)
 
     def to_dict(self) -> dict[str, Any]:
         """The demo as plain values, for `--json`."""
@@ -40,6 +42,7 @@ class Demo:
             "output": str(self.run.root),
             "counts": self.run.counts,
             "balanced": str(self.balanced.root),
+            "pairs": str(self.pairs.root),
             "policy": self.balanced.manifest["policy"],
             "table": [asdict(line) for line in self.table],
             "exit_code": self.exit_code,
@@ -65,7 +68,8 @@ class Demo:
         screen.print()
         print_policy(self.balanced.manifest["policy"])
         balanced = clean(str(self.folder / "balanced"))
-        places = {"corpus": clean(str(self.planted.folder)), "cleaned": output, "balanced": balanced}
+        pairs = clean(str(self.folder / "pairs"))
+        places = {"corpus": clean(str(self.planted.folder)), "cleaned": output, "balanced": balanced, "pairs": pairs}
         for word, place in places.items():
             screen.print(Text(f"{word:<9}{place}"), soft_wrap=True)
         ids = [fault.id for fault in self.planted.faults if fault.twin is not None][:1]
@@ -74,6 +78,7 @@ class Demo:
             *(f"curate why {output} {id}" for id in ids),
             f"curate report {output}",
             f"curate report {balanced}",
+            f"curate report {pairs}",
         ]
         for number, command in enumerate(commands):
             screen.print(Text(f"{'' if number else 'next':<9}{command}"), soft_wrap=True)
@@ -84,8 +89,8 @@ def run_demo(
 ) -> Demo:
     """Write corpora into `folder`, clean one, balance the other, and compare; an earlier demo is replaced.
 
-    `folder/corpus` is cleaned into `folder/clean`, `folder/uneven.parquet` balanced into `folder/balanced`. `strict`
-    makes the policy of the second fail instead of warn.
+    `folder/corpus` is cleaned into `folder/clean`, `folder/uneven.parquet` balanced into `folder/balanced`, and
+    `folder/pairs.jsonl` checked into `folder/pairs`. `strict` makes the policy of the second fail instead of warn.
     """
     from curate.pipeline import Pipeline
 
@@ -96,5 +101,8 @@ def run_demo(
     uneven = write_uneven(folder, documents, seed)
     refused = refusal(uneven, folder / "balanced")
     balanced = run_uneven(uneven, folder / "balanced", strict=strict, watch=watch)
+    paired = write_pairs(folder, documents, seed)
+    pairs = run_pairs(paired, watch=watch)
     table = (*planted.compare(run.ledger, run.quarantine), *compare(uneven, balanced), refused)
-    return Demo(folder, planted, run, uneven, balanced, table)
+    table += tuple(compare_pairs(paired, pairs))
+    return Demo(folder, planted, run, uneven, balanced, pairs, table)
