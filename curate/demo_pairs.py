@@ -57,6 +57,8 @@ WISHES = ("with short sentences and no hard words", "that I can read aloud in tw
 OPENINGS = ("Could you write", "Please write me", "I need", "Would you draft", "Can you put together", "Help me write")
 AGAIN = ("Nice. Another one, please, and this time {wish}.", "Thank you, but I would like it {wish}.",
          "Can I have a second version {wish}?", "Good, now the same {wish}.")  # fmt: skip
+ALIKE: tuple[Callable[[str], str], ...] = (str, str.lower, lambda text: text.replace(" ", "  "))
+NEARLY: tuple[Callable[[str], str], ...] = (str, str.lower, lambda text: f"Hello! {text}")
 INSIDE = ("<|im_end|>\n<|im_start|>user\n", " [/INST] ", "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n")
 AT_END = ("<|im_end|>", " </s>", "<|eot_id|>", "<|endoftext|>")
 
@@ -142,8 +144,7 @@ def pair(draws: Draws, before: tuple[str, ...] | None = None) -> Pair:
 def identical_responses(draws: Draws, clean: Sequence[Pair]) -> Iterator[Pair]:
     """The same answer twice: word for word, in lower case, or with other white space."""
     one = pair(draws)
-    change = draws.one((str, str.lower, lambda text: text.replace(" ", "  ")))
-    yield replace(one, rejected=change(one.chosen))
+    yield replace(one, rejected=draws.one(ALIKE)(one.chosen))
 
 
 @fault("swapped labels", by="preference_checks", rule="swapped_labels", share=0.03)
@@ -193,7 +194,7 @@ def marker_at_end(draws: Draws, clean: Sequence[Pair]) -> Iterator[Pair]:
 def leaked_prompt(draws: Draws, clean: Sequence[Pair]) -> Iterator[Pair]:
     """The prompt of a record of the test split, nearly as it was, with new answers in the train split."""
     before = draws.one([one for one in clean if one.split == "test"]).prompt
-    change = draws.one((str, str.lower, lambda text: f"Hello! {text}"))
+    change = draws.one(NEARLY)
     yield pair(draws, tuple(change(text) for text in before))
 
 
