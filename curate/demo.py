@@ -1,4 +1,4 @@
-"""`curate demo`: corpora with planted faults and planted imbalance, cleaned and balanced, planted set against found."""
+"""`curate demo`: corpora and preference pairs with planted faults, cleaned and balanced, planted set against found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import demo_scraped
 from curate.demo_corpus import Fault, Planted, Tally, write_corpus
+from curate.demo_pairs import compare_pairs, run_pairs, write_pairs
 from curate.demo_uneven import Uneven, compare, refusal, run_uneven, write_uneven
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ class Demo:
     scraped: Run
     uneven: Uneven
     balanced: Run
+    pairs: Run
     table: tuple[Tally, ...]
 
     @property
     def exit_code(self) -> int:
         """0 when the runs kept their promises and everything planted met its fate; else 1."""
         wrong = any(line.found != line.planted for line in self.table)
-        codes = (run.exit_code for run in (self.run, self.scraped, self.balanced))
+        codes = (run.exit_code for run in (self.run, self.scraped, self.balanced, self.pairs))
         return next((code for code in codes if code), int(wrong))
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,6 +46,7 @@ class Demo:
             "counts": self.run.counts,
             "scraped": str(self.scraped.root),
             "balanced": str(self.balanced.root),
+            "pairs": str(self.pairs.root),
             "policy": self.balanced.manifest["policy"],
             "table": [asdict(line) for line in self.table],
             "exit_code": self.exit_code,
@@ -69,12 +72,8 @@ class Demo:
         screen.print()
         print_policy(self.balanced.manifest["policy"])
         balanced = clean(str(self.folder / "balanced"))
-        scraped = clean(str(self.folder / "scraped"))
-        places = {
-            "corpus": clean(str(self.planted.folder)),
-            "cleaned": output,
-            "scraped": scraped,
-            "balanced": balanced,
+        places = {"corpus": clean(str(self.planted.folder)), "cleaned": output} | {
+            name: clean(str(self.folder / name)) for name in ("scraped", "balanced", "pairs")
         }
         for word, place in places.items():
             screen.print(Text(f"{word:<9}{place}"), soft_wrap=True)
@@ -84,6 +83,7 @@ class Demo:
             *(f"curate why {output} {id}" for id in ids),
             f"curate report {output}",
             f"curate report {balanced}",
+            f"curate report {places['pairs']}",
         ]
         for number, command in enumerate(commands):
             screen.print(Text(f"{'' if number else 'next':<9}{command}"), soft_wrap=True)
@@ -94,8 +94,9 @@ def run_demo(
 ) -> Demo:
     """Write corpora into `folder`, clean two, balance the third, and compare; an earlier demo is replaced.
 
-    `folder/corpus` is cleaned into `folder/clean`, `folder/scraped.parquet` into `folder/scraped`, and
-    `folder/uneven.parquet` balanced into `folder/balanced`. `strict` makes the policy of the last fail instead of warn.
+    `folder/corpus` is cleaned into `folder/clean`, `folder/scraped.parquet` into `folder/scraped`,
+    `folder/uneven.parquet` balanced into `folder/balanced`, and `folder/pairs.jsonl` checked into `folder/pairs`.
+    `strict` makes the policy of the third fail instead of warn.
     """
     from curate.pipeline import Pipeline
 
@@ -108,10 +109,13 @@ def run_demo(
     uneven = write_uneven(folder, documents, seed)
     refused = refusal(uneven, folder / "balanced")
     balanced = run_uneven(uneven, folder / "balanced", strict=strict, watch=watch)
+    paired = write_pairs(folder, documents, seed)
+    pairs = run_pairs(paired, watch=watch)
     table = (
         *planted.compare(run.ledger, run.quarantine),
         *demo_scraped.compare(pages, scraped),
         *compare(uneven, balanced),
         refused,
+        *compare_pairs(paired, pairs),
     )
-    return Demo(folder, planted, run, scraped, uneven, balanced, table)
+    return Demo(folder, planted, run, scraped, uneven, balanced, pairs, table)
