@@ -26,7 +26,6 @@ Flags = NDArray[np.bool_]
 
 DRAWS = 20_000  # of the posterior: an end of an interval moves by about a hundredth of its width with another seed
 SEED = 1
-LEAST = 5  # labels in both cells of a stratum from which each has a rate of its own
 N_MIN = 30  # labels that each stratum gets first (SCIENCE 5)
 LOW, MIDDLE, HIGH = 0.025, 0.5, 0.975
 
@@ -67,12 +66,6 @@ class Cells:
         at = np.asarray(which)
         return Cells(self.documents[at], self.labelled[at], self.positive[at])
 
-    @property
-    def thin(self) -> Flags:
-        """Strata that the rule cuts with few labels on one side: both cells get the rate of the whole stratum."""
-        cut = np.asarray((self.documents > 0).all(1))
-        return cut & np.asarray((self.labelled < LEAST).any(1))
-
 
 def count_cells(documents: ArrayLike, stratum: ArrayLike, removed: ArrayLike, positive: ArrayLike) -> Cells:
     """Count labels, given as the stratum, the rule's verdict and the label (0 to 1) of each labelled document.
@@ -93,10 +86,7 @@ def draw_positives(cells: Cells, draws: int = DRAWS, seed: int = SEED) -> Number
     """Draws of how many documents of each cell are positive: draws x strata x 2."""
     rng = np.random.default_rng(seed)
     hits, misses = cells.positive + 0.5, np.maximum(cells.labelled - cells.positive, 0) + 0.5
-    whole_hits, whole_misses = cells.positive.sum(1) + 0.5, (cells.labelled - cells.positive).sum(1) + 0.5
     rates = rng.beta(hits, misses, (draws, *hits.shape))
-    shared = rng.beta(whole_hits, whole_misses, (draws, cells.strata))
-    rates = np.where(cells.thin[:, None], shared[:, :, None], rates)
     others = np.maximum(cells.documents - cells.labelled, 0).astype(np.int64)
     return cells.positive + rng.binomial(others, rates)
 
@@ -147,9 +137,6 @@ def _ends(cells: Cells, drawn: Numbers) -> tuple[Numbers, Numbers]:
     which nothing was found makes recall look too low for certain.
     """
     labelled, positive = cells.labelled, cells.positive
-    shared = cells.thin[:, None]
-    labelled = np.where(shared, labelled.sum(1, keepdims=True), labelled)
-    positive = np.where(shared, positive.sum(1, keepdims=True), positive)
     none, every = (labelled > 0) & (positive == 0), (labelled > 0) & (positive == labelled)
     return np.where(none, 0, drawn), np.where(every, cells.documents, drawn)
 

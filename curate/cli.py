@@ -380,7 +380,7 @@ def tune(folder: str, change: str, by: str | None, html: Path | None, plugins: t
 @click.option(
     "--format", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True, help="Of the sheets."
 )
-@click.option("--output", type=click.Path(path_type=Path), help="A file or a folder; RUN/audit/labels by default.")
+@click.option("--output", type=click.Path(path_type=Path), help="A file or a folder; RUN.labels by default.")
 @click.option("--question", help="What raters are asked.")
 @click.option("--guideline", metavar="VERSION", help="The version of the guideline that raters follow.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another one draws other documents.")
@@ -392,15 +392,16 @@ def sample(
     """Write a sheet of documents for people to label, so that a rule can be judged by them.
 
     Rows are random within strata of group, score and decision; `label` is yes when the document should be removed for
-    this reason. The sheets hold texts of documents, also of removed ones: they are as private as RUN/audit.
+    this reason. The sheets hold texts as they came in, also of removed documents: they are as private as RUN/audit.
     """
     from curate.console import console
+    from curate.label_store import store_of
     from curate.labels_print import print_sheets
     from curate.run import open_run
 
     run = open_run(folder)
     made = run.sample_labels(
-        step, by=by, size=size, hunt=hunt, format=format, output=output or run.root / "audit" / "labels",
+        step, by=by, size=size, hunt=hunt, format=format, output=output or store_of(run),
         question=question, guideline=guideline, seed=seed,
     )  # fmt: skip
     emit(made.to_dict()) if as_json else print_sheets(made, console())

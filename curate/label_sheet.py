@@ -75,6 +75,7 @@ class Sheet:
     name: str
     rows: tuple[Row, ...]
     empty: int
+    asked: Mapping[str, int]  # documents of each stratum that the sample has, filled in or not
 
 
 def shorten(text: str, chars: int) -> str:
@@ -181,6 +182,7 @@ def read_sheet(
     own = rater or (given.stem if isinstance(given, Path) else "rater")
     filled: list[Row] = []
     empty = 0
+    asked: dict[str, int] = {}
     problems: list[str] = []
     for number, row in rows:
         where = f"{name}, row {number}"
@@ -189,13 +191,15 @@ def read_sheet(
         except ValueError as error:
             problems.append(f"{where}: {error}")
             continue
+        if _text(row.get("purpose")) == ESTIMATE:
+            asked[str(row["stratum"]).strip()] = round(_number("sampled", row.get("sampled")) or 0)
         if made is None:
             empty += 1
         else:
             filled.append(made)
     if problems:
         refuse(problems)
-    return Sheet(name, tuple(filled), empty)
+    return Sheet(name, tuple(filled), empty, asked)
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -277,7 +281,8 @@ def _decoded(path: Path, data: bytes) -> str:
 def _row(where: str, row: Mapping[str, Any], rater: str, rater_group: str | None, created_at: str | None) -> Row | None:
     """One row; None when it has no label, ValueError with what is wrong."""
     design = {name: _number(name, row.get(name)) for name in ("documents", "sampled", "pi")}
-    fixed = {name: _text(row.get(name)) or "" for name in ("id", "purpose", "stratum", "text_hash", "design")}
+    fixed = {name: _text(row.get(name)) or "" for name in ("purpose", "stratum", "text_hash", "design")}
+    fixed["id"] = str(row.get("id") or "")  # white space around it is part of it
     if not fixed["id"]:
         raise ValueError("no id")
     whole = {name: None if design[name] is None else round(design[name] or 0) for name in ("documents", "sampled")}

@@ -32,7 +32,7 @@ from curate.calibration import (
 from curate.console import plural
 from curate.errors import UsageError
 from curate.filter import Limit
-from curate.label_design import BANDS, Design, Members, again, chosen_rows, make_design
+from curate.label_design import BANDS, Design, Members, again, chosen_rows, limit_of, make_design
 from curate.label_sheet import (
     COLUMNS,
     ESTIMATE,
@@ -128,6 +128,7 @@ def _written(sheets: LabelSheets, output: Path, format: str) -> LabelSheets:
         second = output.with_name(f"{output.stem}-{LEARN}{output.suffix}")
     else:
         first, second = (output / f"{sheets.design.task}-{purpose}.{format}" for purpose in (ESTIMATE, LEARN))
+    first.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = [first]
     write_sheet(sheets.estimate, first)
     if sheets.learn.height:
@@ -172,18 +173,10 @@ class _SheetMaker:
 
     def rows(self, places: NDArray[np.int64], purpose: str) -> pl.DataFrame:
         """The rows of some documents, in that order."""
-        from curate.audit_run import texts_of
-        from curate.kernels.hashing import hash128
-        from curate.kernels.utf8 import texts
-
         found = self.members.table[places]
         if not found.height:
             return pl.DataFrame(schema={name: TYPES[name] for name in COLUMNS})
-        known: dict[str, tuple[str, str]] = {}
-        for some in texts_of(self.run, found.select("id", "file", "row")):
-            hashes = hash128(texts(some["text"]))
-            for id, text, *halved in zip(some["id"].to_list(), some["text"].to_list(), *hashes, strict=True):
-                known[id] = (shorten(text, self.chars), _hex(*halved))
+        known = _texts(self.run, found, self.chars)
         made = [
             self._row(id, *known[id], stratum, purpose) for id, stratum in found.select("id", "stratum").iter_rows()
         ]
@@ -276,15 +269,41 @@ def calibrate_rule(
         )
         for one in sheets
     ]  # fmt: skip
+    _refuse_one_rater(read)
     design = _design_of(read)
     members = again(run, design)
     _check_rows(read, design, members)
+    _check_texts(run, read, members)
     folder = Path(store) if store is not None else store_of(run)
     added = add(folder, read, design.task, design.name, versions_of(run))
     stored = current(read_store(folder)).filter(pl.col("task") == design.task, pl.col("design") == design.name)
-    asked = {row.stratum: row.sampled or 0 for sheet in read for row in sheet.rows if row.purpose == ESTIMATE}
-    answers = _Answers(run, design, members, stored, sum(asked.values()))
+    asked = {stratum: sampled for sheet in read for stratum, sampled in sheet.asked.items()}
+    answers = _Answers(run, design, members, stored, sum(asked.values()), _limit_now(run, design))
     return answers.calibration(added, folder, precision, miss)
+
+
+def _refuse_one_rater(sheets: Sequence[Sheet]) -> None:
+    """Refuse two sheets in which one rater labels one document: most likely they are two people's."""
+    seen: dict[tuple[str, str], str] = {}
+    for sheet in sheets:
+        own = {(row.rater, row.id): row.where for row in sheet.rows}
+        for (rater, id), where in own.items():
+            if (rater, id) in seen:
+                raise UsageError(
+                    f"{where} and {seen[rater, id]} are both by {rater!r} and of {id!r}",
+                    hint="fill in the column rater, or give each person's file a name of its own",
+                )
+        seen |= own
+
+
+def _limit_now(run: Run, design: Design) -> float | None:
+    """The limit of the rule in this run; None where it compares no score."""
+    if design.limit is None:
+        return None
+    found = limit_of(LedgerRules(run), design.step, design.rule)
+    if found is None:
+        raise UsageError(f"{design.task} has no limit in this run", hint="the labels are of another run")
+    return float(found.limit)
 
 
 def _design_of(sheets: Sequence[Sheet]) -> Design:
@@ -324,6 +343,33 @@ def _check_rows(sheets: Sequence[Sheet], design: Design, members: Members) -> No
         refuse(problems)
 
 
+def _check_texts(run: Run, sheets: Sequence[Sheet], members: Members) -> None:
+    """Refuse labels of texts that are not those of this run."""
+    labelled = {row.id: row for sheet in sheets for row in sheet.rows}
+    known = _texts(run, members.table.filter(pl.col("id").is_in(list(labelled))), 0)
+    problems = [
+        f"{row.where}: the text of {id!r} is another one in this run"
+        for id, row in labelled.items()
+        if row.text_hash != known[id][1]
+    ]
+    if problems:
+        refuse(problems)
+
+
+def _texts(run: Run, documents: pl.DataFrame, chars: int) -> dict[str, tuple[str, str]]:
+    """The start of the text of each document as it was read, and the hash of all of it."""
+    from curate.audit_run import texts_of
+    from curate.kernels.hashing import hash128
+    from curate.kernels.utf8 import texts
+
+    known: dict[str, tuple[str, str]] = {}
+    for some in texts_of(run, documents.select("id", "file", "row")):
+        hashes = hash128(texts(some["text"]))
+        for id, text, *halved in zip(some["id"].to_list(), some["text"].to_list(), *hashes, strict=True):
+            known[id] = (shorten(text, chars), _hex(*halved))
+    return known
+
+
 @dataclass(frozen=True)
 class _Answers:
     """The stored labels of one design, beside the documents that they are of."""
@@ -333,6 +379,7 @@ class _Answers:
     members: Members
     stored: pl.DataFrame
     asked: int  # documents that the sheets ask about
+    now: float | None  # the rule's limit in this run, which may have changed since the sample
 
     def calibration(self, added: Added, folder: Path, precision: float | None, miss: float | None) -> Calibration:
         """All that the labels say."""
@@ -360,10 +407,9 @@ class _Answers:
 
     def _removed(self, frame: pl.DataFrame) -> pl.Series:
         """What the rule removes, as it is."""
-        design = self.design
-        if design.limit is None:
-            return frame["failed"].list.contains(design.task).fill_null(False)
-        gone = frame["score"] > design.limit if design.side == "above" else frame["score"] < design.limit
+        if self.now is None:
+            return frame["failed"].list.contains(self.design.task).fill_null(False)
+        gone = frame["score"] > self.now if self.design.side == "above" else frame["score"] < self.now
         return gone.fill_null(False)
 
     def _cells(self, answers: pl.DataFrame) -> Cells:
@@ -441,13 +487,13 @@ class _Answers:
         self, answers: pl.DataFrame, precision: float | None, miss: float | None
     ) -> tuple[pl.DataFrame, Row | None, pl.DataFrame]:
         """The table of limits by all labels, and the limit that meets what is asked: chosen and told on two halves."""
-        design, none = self.design, (pl.DataFrame(), None, pl.DataFrame())
-        if design.limit is None or not answers.height:
+        none = pl.DataFrame(), None, pl.DataFrame()
+        if self.now is None or not answers.height:
             return none
         scored = self._scored(answers)
-        tried = candidates(scored.score, design.limit)
+        tried = candidates(scored.score, self.now)
         table = pl.DataFrame(
-            [_limit_row(trial.limit, trial.found) | {"is_now": trial.limit == design.limit}
+            [_limit_row(trial.limit, trial.found) | {"is_now": trial.limit == self.now}
              for trial in try_limits(scored, tried)]
         )  # fmt: skip
         if precision is None and miss is None:
@@ -486,8 +532,8 @@ class _Answers:
 
     def _costs(self, scored: Scored, limit: float) -> pl.DataFrame:
         """How many documents of each group the limit of now and another one remove, known exactly."""
-        assert self.design.limit is not None
-        of, now, then = self._group_of(), scored.sizes(self.design.limit), scored.sizes(limit)
+        assert self.now is not None
+        of, now, then = self._group_of(), scored.sizes(self.now), scored.sizes(limit)
         rows = []
         for at, group in enumerate(self.design.groups):
             own = of == at

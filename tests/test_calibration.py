@@ -108,6 +108,23 @@ def test_intervals_hold_the_truth_also_where_a_stratum_has_no_positive(rates: li
     assert recall >= 0.92
 
 
+def test_intervals_hold_the_truth_where_a_limit_cuts_a_stratum_thinly() -> None:
+    rng, inside = np.random.default_rng(5), np.zeros(2)
+    for run in range(200):
+        scores = np.sort(rng.random(20_000))
+        truth = rng.random(20_000) < scores**3  # truth rises with the score inside a stratum, too
+        chosen = np.concatenate([rng.choice(10_000, 60, replace=False), 10_000 + rng.choice(10_000, 60, replace=False)])
+        strata = (chosen >= 10_000).astype(int)
+        parts = (scores[:10_000], scores[10_000:])
+        scored = Scored("above", parts, np.zeros(2, int), strata, scores[chosen], truth[chosen].astype(float))
+        made = estimate(scored.cells(0.55), 1_000, run)
+        gone = scores > 0.55
+        truths = truth[gone].mean(), truth[gone].sum() / truth.sum()
+        for at, (share, value) in enumerate(zip((made.precision, made.recall), truths, strict=True)):
+            inside[at] += share.low <= value <= share.high
+    assert inside.min() >= 0.9 * 200  # 200 runs: three standard errors below .95
+
+
 def test_the_limit_of_a_precision_is_found_and_halves_do_not_meet() -> None:
     rng = np.random.default_rng(3)
     scores = np.sort(rng.random(20_000))

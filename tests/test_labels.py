@@ -190,6 +190,35 @@ def test_one_rater_cannot_answer_twice_and_three_raters_are_averaged(run: Run, t
     assert made.strata["positive"].sum() == pytest.approx(sum((2 if is_short(id) else 1) / 3 for id in sheet["id"]))
 
 
+def test_two_sheets_of_one_name_are_no_single_rater(run: Run, tmp_path: Path) -> None:
+    from curate.label_sheet import write_sheet
+
+    paths = [tmp_path / name / "sheet.jsonl" for name in ("a", "b")]
+    for path in paths:
+        write_sheet(filled(run, size=60), path)
+    with pytest.raises(UsageError, match="both by 'sheet'"):
+        run.calibrate(*paths, store=tmp_path / "store")
+
+
+def test_after_a_limit_is_adopted_the_run_is_judged_by_it(run: Run, tmp_path: Path) -> None:
+    folder = run.root.parent
+    text = "input: {paths: [in.jsonl]}\nsteps: [{length: {min_words: 60}}]"
+    adopted = Pipeline.parse(text, base=folder).run(output=tmp_path / "adopted")
+    made = adopted.calibrate(filled(run, size=200), store=tmp_path / "store")
+    assert made.found.removed == adopted.counts["dropped"] == 354
+    assert made.found.recall.low > 0.9
+    assert made.limits.filter("is_now")["limit"].to_list() == [60]
+
+
+def test_labels_of_other_texts_with_the_same_ids_are_refused(run: Run, tmp_path: Path) -> None:
+    lines = (run.root.parent / "in.jsonl").read_text().replace("word", "worm")
+    (tmp_path / "in.jsonl").write_text(lines)
+    text = "input: {paths: [in.jsonl]}\nsteps: [{length: {min_words: 40}}]"
+    other = Pipeline.parse(text, base=tmp_path).run(output=tmp_path / "other")
+    with pytest.raises(UsageError, match="is another one in this run"):
+        other.calibrate(filled(run, size=60), store=tmp_path / "store")
+
+
 def test_the_store_only_grows(run: Run, tmp_path: Path) -> None:
     store, sheet = tmp_path / "store", filled(run, size=60)
     first = run.calibrate(sheet, store=store)
