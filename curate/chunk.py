@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -24,9 +24,13 @@ from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter
 from curate.ledger import EDIT_TYPE, QUARANTINE_SCHEMA, Verdicts, in_sample, text_bytes
 from curate.plan import Chunk, Plan, Planned, resolve
 from curate.read import Batch, read
+from curate.records import unwritable
 from curate.slices import TEXT, TURNS, cut, edited, gathered, has, placed, slices, whole
 from curate.turns import LISTS
 from curate.worker import doing
+
+if TYPE_CHECKING:
+    from curate.conversations import Form
 
 FIRST_FAILURES = 100  # a step that fails on so many first documents in a row would fail on all
 BATCH_BYTES = 16_000_000  # of text held at once
@@ -251,7 +255,9 @@ class _Walk:
                     raise _TextNeededError
                 outcomes.append(verdicts.to_ledger(chunk.source.file, schema))
                 quarantine.append(_bad_rows(chunk.source.file, batch.bad))
-                quarantine.append(verdicts.to_quarantine(chunk.source.file, [step.name for step in plan.steps]))
+                quarantine.append(
+                    verdicts.to_quarantine(chunk.source.file, [*(step.name for step in plan.steps), None])
+                )
             else:
                 outcomes.append(self._survivors(self.target, verdicts))
         if self.only is not None:
@@ -291,7 +297,16 @@ class _Walk:
             self._take(step, verdicts, own)
             self._rule(step, verdicts, own, judged)
             self.work[step.name].seconds += time.perf_counter() - started
+        if self.target is None and self.noted is None and self.plan.columns.form is not None:
+            self._refuse_unwritable(self.plan.columns.form, batch.records, verdicts)
         return verdicts
+
+    def _refuse_unwritable(self, form: Form, records: pl.DataFrame, verdicts: Verdicts) -> None:
+        """Send to quarantine what the steps keep and the output cannot hold."""
+        kept = np.flatnonzero(verdicts.alive)
+        schema = self.plan.pipeline.output.schema
+        for at, error in unwritable(form, records[kept], verdicts.docs[kept], schema).items():
+            verdicts.fault(len(self.plan.steps), int(kept[at]), f"cannot be written: {error}")
 
     # scores
 

@@ -114,7 +114,8 @@ def kind_of_type(kind: pl.DataType) -> str:
 def type_of(kind: str) -> pl.DataType:
     """The polars type of a column of this kind; a column of nulls only, and JSON, are strings."""
     if kind.startswith(MESSAGES):
-        return pl.List(pl.Struct({name: type_of(inner) for name, inner in _known_kinds(kind).items()}))
+        keys = _known_kinds(kind) or {"role": "string", "content": "string"}  # no message anywhere: Parquet wants a key
+        return pl.List(pl.Struct({name: type_of(inner) for name, inner in keys.items()}))
     if kind.startswith(OTHER):
         return _parse(ast.parse(kind.removeprefix(OTHER), mode="eval").body)
     return _BASIC.get(kind, pl.String())

@@ -111,8 +111,8 @@ class Verdicts:
         )
         return names.select(pl.concat_list(pl.all()).list.filter(pl.element() != "")).to_series()
 
-    def to_quarantine(self, file: str, steps: Sequence[str]) -> pl.DataFrame:
-        """The quarantine's rows of this batch: documents that a step could not judge."""
+    def to_quarantine(self, file: str, steps: Sequence[str | None]) -> pl.DataFrame:
+        """The quarantine's rows of this batch: what a step could not judge, or the output cannot hold."""
         if not self.faults:
             return pl.DataFrame(schema=QUARANTINE_SCHEMA)
         positions = sorted(self.faults)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from curate.errors import UsageError
 from curate.filter import nearest
 from curate.pipeline import Pipeline
 from curate.plan import survey_file
-from curate.read import Columns, Source, find_sources, read, unite
+from curate.read import Columns, Source, Survey, find_sources, read, unite
+from curate.records import converts
 
 if TYPE_CHECKING:
     from curate.run import Run
@@ -44,10 +45,8 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The original records of some (file, row) pairs: file, row, and the input's columns by their names."""
     sources = input_sources(run)
     pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
-    id = run.manifest["columns"]["id"]
     limit = pipeline.limits.record
-    surveys = {name: (source, survey_file(run.root, pipeline, source)) for name, (source, _) in sources.items()}
-    columns = unite(list(surveys.values()), pipeline.input.what, id)
+    surveys, columns = _surveyed(run, pipeline, sources)
     for (file,), wanted in rows.partition_by("file", as_dict=True, maintain_order=True).items():
         source = verified(run, *sources[str(file)])
         found = surveys[str(file)][1]
@@ -61,6 +60,24 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
                     yield _original(joined, columns).insert_column(
                         0, pl.repeat(str(file), joined.height, eager=True).alias("__file")
                     )
+
+
+def _surveyed(
+    run: Run, pipeline: Pipeline, sources: Mapping[str, tuple[Source, str | None]]
+) -> tuple[dict[str, tuple[Source, Survey]], Columns]:
+    surveys = {name: (source, survey_file(run.root, pipeline, source)) for name, (source, _) in sources.items()}
+    return surveys, unite(list(surveys.values()), pipeline.input.what, run.manifest["columns"]["id"])
+
+
+def _input_types(run: Run) -> Mapping[str, Any]:
+    """The input's columns, but ids, with the types that they are published with."""
+    pipeline = Pipeline.from_resolved(run.manifest["pipeline"], run.base)
+    if converts(pipeline.input.form, pipeline.output.schema):
+        types: Mapping[str, Any] = _surveyed(run, pipeline, input_sources(run))[1].types
+    else:
+        published = run.manifest["columns"]["published"]
+        types = {name: kind for name, kind in run.kept.collect_schema().items() if name not in published}
+    return {name: kind for name, kind in types.items() if name != run.manifest["columns"]["id"]}
 
 
 def _original(records: pl.DataFrame, columns: Columns) -> pl.DataFrame:
@@ -77,12 +94,10 @@ def scan_dropped(run: Run) -> pl.LazyFrame:
     verdict = dict(ledger.collect_schema())
     wanted: dict[str, pl.Expr] = {}
     schema: dict[str, Any] = dict(verdict)
-    published = run.manifest["columns"]["published"]
-    for name, kind in run.kept.collect_schema().items():
-        if name not in published and name != run.manifest["columns"]["id"]:
-            shown = f"input.{name}" if name in verdict else name
-            wanted[shown] = pl.col(name).cast(kind).alias(shown)
-            schema[shown] = kind
+    for name, kind in _input_types(run).items():
+        shown = f"input.{name}" if name in verdict else name
+        wanted[shown] = pl.col(name).cast(kind).alias(shown)
+        schema[shown] = kind
 
     def batches(
         columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, batch_size: int | None

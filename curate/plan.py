@@ -23,6 +23,7 @@ from curate.filter import EDITS, LEDGER_COLUMNS, CorpusFilter, Filter, Limit, co
 from curate.models import file_sha256
 from curate.pipeline import Pipeline, Step
 from curate.read import Columns, Cut, Source, Survey, survey
+from curate.records import converts, taken_columns
 from curate.slices import TEXT, TURNS, TURNS_TYPE
 from curate.turns import LISTS, PARTS
 
@@ -116,6 +117,8 @@ class Plan:
     @functools.cached_property
     def text_settles(self) -> bool:
         """Whether the last pass needs no texts, because the step before it is corpus-wide and nothing is edited."""
+        if converts(self.columns.form, self.pipeline.output.schema):
+            return False  # it tries to write every record that it keeps
         last = self.corpus_steps[-1].number if self.corpus_steps else len(self.steps)
         return not any(step.edits or (step.number > last and step.scores) for step in self.steps)
 
@@ -159,6 +162,7 @@ class Plan:
             self.decisions,
             self.pipeline.audit.sample,
             self.pipeline.output.ledger_columns,
+            self.pipeline.output.schema,
             vars(self.pipeline.limits),
         )
 
@@ -318,6 +322,11 @@ def plan_steps(pipeline: Pipeline, columns: Columns) -> tuple[Planned, ...]:
     for name in pipeline.output.columns:
         if resolve(name, planned) not in known:
             problems.append(unknown_column(name, known, "output.columns"))
+    for name in taken_columns(columns.form, pipeline.output.schema, columns.types):
+        hint = "rename that column of the input, or write another schema"
+        problems.append(
+            Problem(f"the input has another column {name!r}, which it would replace", "output.schema", hint)
+        )
     if problems:
         raise PipelineError(problems)
     return tuple(planned)

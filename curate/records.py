@@ -5,11 +5,14 @@ A record that no step edited is written as it came in; the turns of an edited on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from curate.errors import UsageError
 from curate.filter import nearest
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
     from curate.conversations import Form
     from curate.pipeline import Pipeline
     from curate.read import Source
+    from curate.turns import Turn
 
-MESSAGE = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-SHAREGPT = pl.List(pl.Struct({"from": pl.String, "value": pl.String}))
+ROLE_AND_CONTENT = ("role", "content", "from", "value")
 
 
 # --- the schema of the input ------------------------------------------------------------------------------------------
@@ -78,29 +81,115 @@ def check_output(schema: str | None, form: Form) -> None:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
+def converts(form: Form | None, schema: str | None) -> bool:
+    """Whether records are written in another schema than the one they came in."""
+    return form is not None and schema is not None and schema != form.schema
+
+
+def unwritable(form: Form, records: pl.DataFrame, final: pl.DataFrame, schema: str | None) -> dict[int, str]:
+    """Which records cannot be written, by position, and why: the schema of the output has no place for their turns.
+
+    `records` are as they were read, `final` as edited, in the same order. An edit that makes a text read as another
+    kind of record has no place either.
+    """
+    from curate.turns import FormError
+
+    target = _Target.of(form, records, schema)
+    rows = target.rows(records, final)
+    wrong: dict[int, str] = {}
+    for at, (record, turns) in zip(rows.tolist(), target.pairs(records[rows], final[rows]), strict=True):
+        try:
+            target.made(record, turns)
+        except FormError as error:
+            wrong[at] = str(error)
+    return wrong
+
+
 def written_back(form: Form, records: pl.DataFrame, final: pl.DataFrame, schema: str | None) -> pl.DataFrame:
     """Records with their turns in the form's own columns again, or in those of another schema.
 
-    `records` are as they were read, `final` as edited, in the same order; raises FormError when the other schema
-    cannot hold a record, which reading has checked.
+    `records` are as they were read, `final` as edited, in the same order; none of them is `unwritable`.
     """
-    if schema is not None and schema != form.schema:
-        return _converted(form, final, schema)
-    changed = np.flatnonzero((records[TEXT] != final[TEXT]).to_numpy())
-    if len(changed) == 0:
-        return final
-    names = {part: f"input.{name}" for part, name in form.columns.items() if f"input.{name}" in final.columns}
-    some = final[changed]
-    values = [some[name].to_list() for name in names.values()]
-    own = [form.columns[part] for part in names]
-    made = [
-        form.put(dict(zip(own, row, strict=True)), turns)
-        for row, turns in zip(zip(*values, strict=True), contents(some), strict=True)
-    ]
-    for name, column in zip(own, names.values(), strict=True):
-        new = _series([row[name] for row in made], final[column].dtype)
-        final = final.with_columns(replaced(final[column], changed, new))
+    target = _Target.of(form, records, schema)
+    rows = target.rows(records, final)
+    made = [target.made(record, turns) for record, turns in target.pairs(records[rows], final[rows])]
+    columns = {name: _series([row[name] for row in made], kind) for name, kind in target.kinds.items()}
+    if target.schema is not None:
+        return final.drop(f"input.{name}" for name in target.own).with_columns(
+            column.alias(f"input.{name}") for name, column in columns.items()
+        )
+    if made:
+        for name, column in columns.items():
+            final = final.with_columns(replaced(final[f"input.{name}"], rows, column))
     return final
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where turns are written: the schema if it is another one, the columns with their types, the form's own ones."""
+
+    form: Form
+    schema: str | None
+    kinds: Mapping[str, pl.DataType]
+    own: Sequence[str]
+
+    @classmethod
+    def of(cls, form: Form, records: pl.DataFrame, schema: str | None) -> _Target:
+        """What is written of such records."""
+        types = {name[6:]: kind for name, kind in records.schema.items() if name.startswith("input.")}
+        own = [name for name in form.columns.values() if name in types]
+        if schema is not None and converts(form, schema):
+            return cls(form, schema, schema_columns(form, schema, types), own)
+        return cls(form, None, {name: types[name] for name in own}, own)
+
+    def rows(self, records: pl.DataFrame, final: pl.DataFrame) -> NDArray[np.int64]:
+        """Which records must be written: the edited ones, all in another schema."""
+        if self.schema is not None:
+            return np.arange(final.height)
+        return np.flatnonzero((records[TEXT] != final[TEXT]).to_numpy())
+
+    def pairs(self, records: pl.DataFrame, final: pl.DataFrame) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
+        """The own columns of records, and their turns as edited."""
+        from curate.turns import Turn
+
+        values = [records[f"input.{name}"].to_list() for name in self.own]
+        lists = [name for name in self.own if isinstance(records[f"input.{name}"].dtype, pl.List)]
+        sides = final[TURNS].to_list()
+        for row, old, turns, new in zip(
+            zip(*values, strict=True), contents(records), sides, contents(final), strict=True
+        ):
+            record = dict(zip(self.own, row, strict=True))
+            for name in lists:
+                record[name] = [_with_parts(message, old) for message in record[name] or []]
+            yield record, [Turn(turn["side"], turn["role"], said) for turn, said in zip(turns, new, strict=True)]
+
+    def made(self, record: dict[str, Any], turns: list[Turn]) -> dict[str, Any]:
+        """The columns of one record; FormError when they cannot hold it."""
+        from curate.conversations import FormError, convert
+
+        if self.schema is None:
+            return self.form.put(record, [turn.content for turn in turns])
+        made = convert(turns, self.schema, record, self.form)
+        for name, value in made.items():
+            kind = self.kinds[name]
+            held = {field.name for field in kind.inner.fields} if isinstance(kind, pl.List) else set()  # type: ignore[union-attr]
+            for message in value if isinstance(value, list) else ():
+                lost = next((key for key, given in message.items() if key not in held and given is not None), None)
+                if lost is not None:
+                    raise FormError(f"{name}: the messages of the output have no place for {lost!r}")
+        return made
+
+
+def _with_parts(message: dict[str, Any], said: list[str]) -> dict[str, Any]:
+    """A message whose content has parts as a list again; columns hold it as JSON text, which none said."""
+    for key in ("content", "value"):
+        found = message.get(key)
+        if isinstance(found, str) and found.startswith("[") and found not in said:
+            try:
+                return message | {key: orjson.loads(found)}
+            except ValueError:
+                continue
+    return message
 
 
 def _series(values: list[Any], kind: pl.DataType) -> pl.Series:
@@ -109,30 +198,38 @@ def _series(values: list[Any], kind: pl.DataType) -> pl.Series:
     return pl.Series(values, dtype=kind)
 
 
-def _converted(form: Form, final: pl.DataFrame, schema: str) -> pl.DataFrame:
-    from curate.conversations import Turn, convert
+def schema_columns(form: Form, schema: str, types: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """The columns that a schema is written to, with their types; `types` are those of the input's columns.
 
-    own = [name for name in form.columns.values() if f"input.{name}" in final.columns]
-    values = [final[f"input.{name}"].to_list() for name in own]
-    sides = final[TURNS].to_list()
-    rows: list[dict[str, Any]] = []
-    for row, turns, said in zip(zip(*values, strict=True), sides, contents(final), strict=True):
-        made = [Turn(turn["side"], turn["role"], content) for turn, content in zip(turns, said, strict=True)]
-        rows.append(convert(made, schema, dict(zip(own, row, strict=True)), form))
-    columns = []
-    for name, kind in schema_columns(form, schema).items():
-        columns.append(_series([row[name] for row in rows], kind).alias(f"input.{name}"))
-    return final.drop(f"input.{name}" for name in own).with_columns(columns)
-
-
-def schema_columns(form: Form, schema: str) -> dict[str, pl.DataType]:
-    """The columns that a schema is written to, with their types; messages are lists of role and content."""
+    Messages are lists of role, content and what else the input's messages hold.
+    """
     from curate.conversations import SCHEMAS
 
     known = SCHEMAS[schema]
     if schema in ("alpaca", "hh"):
         names = ("instruction", "input", "output") if schema == "alpaca" else known.columns
         return {name: pl.String() for name in names}
-    if schema == "sharegpt":
-        return {"conversations": SHAREGPT}
-    return {name: pl.Boolean() if name == "label" else MESSAGE for name in known.columns}
+    own = ("from", "value") if schema == "sharegpt" else ("role", "content")
+    listed = pl.List(pl.Struct({**dict.fromkeys(own, pl.String()), **_beside(form, types)}))
+    return {name: pl.Boolean() if name == "label" else listed for name in known.columns}
+
+
+def _beside(form: Form, types: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """What the input's messages hold beside role and content, with one type for each key."""
+    found: dict[str, pl.DataType] = {}
+    for name in form.columns.values():
+        kind = types.get(name)
+        if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
+            for field in kind.inner.fields:
+                if field.name not in ROLE_AND_CONTENT:
+                    made = field.dtype if isinstance(field.dtype, pl.DataType) else field.dtype()
+                    found[field.name] = made if found.get(field.name, made) == made else pl.String()
+    return found
+
+
+def taken_columns(form: Form | None, schema: str | None, types: Mapping[str, pl.DataType]) -> list[str]:
+    """The columns of the input that the schema of the output would write over."""
+    if form is None or schema is None or not converts(form, schema):
+        return []
+    own = set(form.columns.values())
+    return [name for name in schema_columns(form, schema, types) if name in types and name not in own]

@@ -7,7 +7,7 @@ give the same bytes. Files are Parquet with plain string columns that pyarrow, p
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from curate.corpus import edits_of, replay
 from curate.executors import Executor, ordered
 from curate.ledger import QUARANTINE_SCHEMA
 from curate.plan import Chunk, Plan, resolve
-from curate.records import schema_columns, written_back
+from curate.records import converts, schema_columns, written_back
 from curate.slices import TEXT
 
 T = TypeVar("T")
@@ -340,11 +340,11 @@ class _Records:
             if joined.height == 0:
                 continue
             final = replay(joined, edits)
-            if plan.columns.form is not None:
+            if self.kept and plan.columns.form is not None:
                 final = written_back(plan.columns.form, joined, final, plan.pipeline.output.schema)
             if self.kept and plan.pipeline.output.copies == "repeat":
                 final = _repeat(final)
-            yield _output(plan, final, extra)
+            yield _output(plan, final, extra, published_types(plan) if self.kept else plan.columns.types)
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -367,12 +367,12 @@ def _repeat(records: pl.DataFrame) -> pl.DataFrame:
     return repeated.with_columns(named.alias("id")).drop("__copy")
 
 
-def _output(plan: Plan, records: pl.DataFrame, extra: Sequence[str]) -> pl.DataFrame:
+def _output(plan: Plan, records: pl.DataFrame, extra: Sequence[str], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     columns = plan.columns
     made: list[pl.Expr] = [pl.col("row").alias("__row")]
     if columns.id is None:
         made.append(pl.col("id").alias(id_name(plan)))
-    for name in published_types(plan):
+    for name in types:
         source = {columns.text: TEXT, columns.id: "id"}.get(name, f"input.{name}")
         made.append(pl.col(source).alias(name))
     if counts_copies(plan):
@@ -383,10 +383,10 @@ def _output(plan: Plan, records: pl.DataFrame, extra: Sequence[str]) -> pl.DataF
 def published_types(plan: Plan) -> dict[str, pl.DataType]:
     """The input's columns as they are published: those of `output.schema` in the place of the form's own."""
     types, form, schema = plan.columns.types, plan.columns.form, plan.pipeline.output.schema
-    if form is None or schema is None or schema == form.schema:
+    if form is None or schema is None or not converts(form, schema):
         return types
     own = set(form.columns.values())
-    return schema_columns(form, schema) | {name: kind for name, kind in types.items() if name not in own}
+    return schema_columns(form, schema, types) | {name: kind for name, kind in types.items() if name not in own}
 
 
 def id_name(plan: Plan) -> str:
