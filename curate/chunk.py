@@ -303,10 +303,9 @@ class _Walk:
 
     def _refuse_unwritable(self, form: Form, records: pl.DataFrame, verdicts: Verdicts) -> None:
         """Send to quarantine what the steps keep and the output cannot hold."""
-        kept = np.flatnonzero(verdicts.alive)
         schema = self.plan.pipeline.output.schema
-        for at, error in unwritable(form, records[kept], verdicts.docs[kept], schema).items():
-            verdicts.fault(len(self.plan.steps), int(kept[at]), f"cannot be written: {error}")
+        for at, error in unwritable(form, records, verdicts.docs, verdicts.alive, schema).items():
+            verdicts.fault(len(self.plan.steps), at, f"cannot be written: {error}")
 
     # scores
 
@@ -596,6 +595,8 @@ def _view(plan: Plan, step: Planned, verdicts: Verdicts, rows: NDArray[np.bool_]
     docs = verdicts.docs if rows.all() else verdicts.docs.filter(pl.Series(rows))
     columns = [docs["id"], docs[TEXT], *([docs[TURNS]] if TURNS in docs.columns else [])]
     taken = {column.name for column in columns}
+    if step.parts:
+        taken |= set(plan.columns.messages)
     columns += [
         docs[name].alias(name[6:]) for name in docs.columns if name.startswith("input.") and name[6:] not in taken
     ]

@@ -34,6 +34,7 @@ from curate.filter import EDITS, Corpus, CorpusFilter, Partition
 from curate.plan import Chunk, Plan, Planned, id_column, make_chunks, survey_all
 from curate.read import find_sources, unite
 from curate.slices import TEXT, TURNS, cut, edited, slices
+from curate.turns import SCHEMAS
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -93,7 +94,7 @@ class DiskCorpus(Corpus):
     def map_documents(self, function: Callable[[int, Frames], T], path: Path) -> Iterator[T]:
         """Apply a function to the documents of another corpus, those of consecutive chunks together."""
         other = other_plan(self.plan, path, self.executor)
-        work = functools.partial(_over_documents, other, function)
+        work = functools.partial(_over_documents, other, self.step, function)
         return ordered(self.executor, work, list(enumerate(_tasks(other.chunks))))
 
     def name(self, path: Path) -> str:
@@ -158,19 +159,28 @@ def other_plan(plan: Plan, path: Path, executor: Executor) -> Plan:
         found = found.model_copy(update=published_columns(manifest))
         path = path / "dataset" / "data"
     name = os.path.relpath(path, plan.pipeline.base)
+    sources = find_sources([name], plan.pipeline.base)
     pipeline = plan.pipeline.model_copy(update={"input": found})
-    surveys = survey_all(plan.root, find_sources([name], plan.pipeline.base), pipeline, executor)
+    surveys = survey_all(plan.root, sources, pipeline, executor)
     known = all(found.id in survey.columns for _, survey in surveys)  # else ids are made: file#row
     columns = unite(surveys, found.what, id_column(surveys, pipeline) if known or found.id is None else None)
     chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
     return replace(plan, pipeline=pipeline, columns=columns, chunks=chunks, repeats={})
 
 
-def published_columns(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The text and the id column of a finished run's data."""
+def published_columns(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How a finished run's data is read: its text or its schema, and its id column."""
     columns = manifest["columns"]
     made = next((name for name in columns["published"] if name in ("id", "curate_id")), "id")
-    return {"text": columns["text"], "id": columns["id"] or made}
+    found: dict[str, Any] = {"kind": "text", "schema": None, "columns": {}, "id": columns["id"] or made}
+    if columns["text"] is not None:
+        return found | {"text": columns["text"]}
+    given, other = manifest["pipeline"]["input"], manifest["pipeline"]["output"].get("schema")
+    found |= {name: given[name] for name in ("kind", "schema", "columns")}
+    if other is None or other == given["schema"]:
+        return found
+    known = SCHEMAS[other]
+    return found | {"schema": other, "columns": {name: name for name in (*known.columns, *known.optional)}}
 
 
 def edits_of(plan: Plan, chunk: Chunk, steps: Iterable[Planned]) -> list[tuple[Planned, pl.DataFrame]]:
@@ -285,22 +295,27 @@ def _over_texts(
     return function(number, (frame for chunk, rows in parts for frame in judged_texts(plan, chunk, rows, step)))
 
 
-def _over_documents(plan: Plan, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]) -> T:
+def _over_documents(
+    plan: Plan, step: Planned, function: Callable[[int, Frames], T], task: tuple[int, Sequence[Chunk]]
+) -> T:
     """What a function makes of the documents of some chunks."""
     number, chunks = task
-    return function(number, (frame for chunk in chunks for frame in _documents(plan, chunk)))
+    return function(number, (frame for chunk in chunks for frame in _documents(plan, step, chunk)))
 
 
-def _documents(plan: Plan, chunk: Chunk) -> Frames:
-    """The documents (id, text) of a chunk of another corpus; a record that cannot be read stops the run."""
+def _documents(plan: Plan, step: Planned, chunk: Chunk) -> Frames:
+    """What a step compares of a chunk of another corpus (id, text); a record that cannot be read stops the run."""
     for batch in read_chunk(plan, chunk, want=()):
         for row, error in batch.bad.select("row", "error").head(1).iter_rows():
             raise UsageError(
                 f"{chunk.source.file}, record {row}, of an earlier corpus cannot be read: {error}",
                 hint="mend or remove it, or run curate over that corpus first and give its folder or index",
             )
-        if batch.records.height:
-            yield batch.records.select("id", TEXT)
+        records = batch.records
+        if step.parts and TURNS in records.columns:  # of texts it is the whole
+            records = cut(records, slices(records[TURNS], step.parts[0]))
+        if records.height:
+            yield records.select("id", TEXT)
 
 
 def _split(plan: Plan, step: Planned, key: str, parts: int, folder: Path, chunk: Chunk) -> list[tuple[int, Path]]:

@@ -166,9 +166,11 @@ def _inputs(pipeline: Pipeline, paths: list[str] | None, root: Path) -> Inputs:
     from curate.executors import Serial
     from curate.plan import id_column, make_chunks, plan_steps, survey_all
     from curate.read import find_sources, unite
+    from curate.records import with_schema
 
     base = pipeline.base if paths is None else Path.cwd()
     sources = find_sources(pipeline.input.paths if paths is None else paths, base)
+    pipeline = with_schema(pipeline, sources)
     surveys = survey_all(root, sources, pipeline, Serial())
     columns = unite(surveys, pipeline.input.what, id_column(surveys, pipeline))
     chunks = make_chunks(surveys, columns, pipeline.limits.record, {}, 0)
@@ -223,12 +225,14 @@ def _figures(pipeline: Pipeline, whole: Inputs, small: Trial, large: Trial, surv
     seconds, per_byte = _scaled(sizes, (small.seconds, large.seconds), text)
     disk = {name: round(_scaled(sizes, (small.disk[name], large.disk[name]), text)[0]) for name in large.disk}
     rate = 1 / per_byte if per_byte else None
+    kind = pipeline.input.kind
     return {
         "pipeline": pipeline.name,
         "files": len(whole.surveys),
         "records": whole.records,
         "bytes": {"files": whole.file_bytes, "text_estimate": text},
-        "columns": {"text": pipeline.input.text, "id": whole.id},
+        "kind": kind,
+        "columns": {"text": pipeline.input.text if kind == "text" else None, "id": whole.id},
         "chunks": whole.chunks,
         "passes": passes(whole.steps),
         "sample": {
@@ -360,11 +364,12 @@ def print_estimate(found: Mapping[str, Any], console: Console | None = None) -> 
     quarantined = f", {plural(sample['quarantined'], 'record')} in quarantine" if sample["quarantined"] else ""
     survey = human_seconds(expected["survey_seconds"])
     target.print(Text(clean(found["pipeline"]), "bold"))
+    place = f"{found['kind']} records" if columns["text"] is None else f"the column {clean(columns['text'])}"
     _fact(
         target,
         "input",
         f"{plural(found['files'], 'file')}, {human_bytes(size['files'])}, {plural(found['records'], 'record')}, about "
-        f"{human_bytes(size['text_estimate'])} of text in the column {clean(columns['text'])}, ids from {ids}",
+        f"{human_bytes(size['text_estimate'])} of text in {place}, ids from {ids}",
     )
     _fact(target, "work", f"{plural(found['chunks'], 'chunk')}, {_passes_text(found['passes'])}")
     target.print()

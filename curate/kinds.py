@@ -7,8 +7,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 CHAIN = ("null", "bool", "int", "float", "string")
 OTHER = "polars:"  # a Parquet type beside the chain: kept when it is the same in all files
@@ -76,24 +78,35 @@ def _message_kinds(kind: str) -> dict[str, str]:
 
 
 def messages(values: list[Any], kind: pl.List) -> pl.Series:
-    """A column of lists of messages from plain values, every key cast to its type; nested values are JSON."""
+    """A column of lists of messages from plain values, every key cast to its type; nested values are JSON.
+
+    Key by key, because polars makes a frame for each list that it is given whole.
+    """
     inner = kind.inner
     assert isinstance(inner, pl.Struct)
-    texts = [field.name for field in inner.fields if field.dtype == pl.String]
-    made: list[Any] = []
-    for value in values:
-        if value is None:
-            made.append(None)
-            continue
-        some = []
-        for message in value:
-            plain = dict(message)
-            for name in texts:
-                if type(given := plain.get(name)) is not str and given is not None:
-                    plain[name] = json_text(given)
-            some.append(plain)
-        made.append(some)
-    return pl.Series(made, dtype=kind, strict=False)
+    flat = [message for value in values if value for message in value]
+    columns: list[pl.Series] = []
+    for field in inner.fields:
+        found = [message.get(field.name) for message in flat]
+        if field.dtype == pl.String and set(map(type, found)) - {str, type(None)}:
+            found = [None if given is None else json_text(given) for given in found]
+        columns.append(pl.Series(field.name, found, dtype=field.dtype, strict=False))
+    sizes = np.fromiter((len(value or ()) for value in values), np.int64, len(values))
+    made = listed(pl.DataFrame(columns).to_struct("messages"), np.concatenate([[0], np.cumsum(sizes)]))
+    missing = pl.Series([value is None for value in values], dtype=pl.Boolean)
+    if missing.any():
+        made = pl.select(pl.when(~missing).then(made)).to_series()
+    return made.alias("")
+
+
+def listed(flat: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
+    """A column of lists from all their items in a row and where each list begins, shape [n + 1]."""
+    import pyarrow as pa
+
+    array = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat.to_arrow())
+    made = pl.from_arrow(array)
+    assert isinstance(made, pl.Series)
+    return made.alias(flat.name)
 
 
 def kind_of_type(kind: pl.DataType) -> str:

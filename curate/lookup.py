@@ -16,6 +16,7 @@ from curate.pipeline import Pipeline
 from curate.plan import survey_file
 from curate.read import Columns, Source, Survey, find_sources, read, unite
 from curate.records import converts
+from curate.slices import TEXT, TURNS, contents, cut, slices
 
 if TYPE_CHECKING:
     from curate.run import Run
@@ -50,11 +51,11 @@ def records_of(run: Run, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     for (file,), wanted in rows.partition_by("file", as_dict=True, maintain_order=True).items():
         source = verified(run, *sources[str(file)])
         found = surveys[str(file)][1]
-        for cut in found.cuts:
-            some = wanted.filter(pl.col("row").is_between(cut.row, cut.row + cut.rows - 1))
+        for place in found.cuts:
+            some = wanted.filter(pl.col("row").is_between(place.row, place.row + place.rows - 1))
             if some.height == 0:
                 continue
-            for batch in read(source, cut, columns, max_record=limit):
+            for batch in read(source, place, columns, max_record=limit):
                 joined = batch.records.join(some.select("row"), on="row", how="semi")
                 if joined.height:
                     yield _original(joined, columns).insert_column(
@@ -83,7 +84,8 @@ def _input_types(run: Run) -> Mapping[str, Any]:
 def _original(records: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     names = {columns.text: "text", columns.id: "id"}
     chosen = [pl.col(names.get(name, f"input.{name}")).alias(name) for name in columns.types]
-    return records.select(pl.col("row").alias("__row"), pl.col("text").alias("__text"), *chosen)
+    turns = [pl.col(TURNS).alias("__turns")] if TURNS in records.columns else []
+    return records.select(pl.col("row").alias("__row"), pl.col("text").alias("__text"), *turns, *chosen)
 
 
 def scan_dropped(run: Run) -> pl.LazyFrame:
@@ -137,7 +139,6 @@ def why(run: Run, id: str) -> dict[str, Any]:
             hint=f"did you mean {near!r}?" if near else "ids are in audit/ledger",
         )
     row = rows.row(0, named=True)
-    rules = {f"{limit['step']}.{limit['rule']}": limit for limit in run.manifest["limits"]}
     steps = []
     for step in run.manifest["steps"]:
         name = step["name"]
@@ -150,7 +151,7 @@ def why(run: Run, id: str) -> dict[str, Any]:
                 "filter": step["filter"],
                 "judged": reached or (row["sampled"] and not step["corpus_wide"]),
                 "scores": scores,
-                "limits": [rules[code] for code in rules if rules[code]["step"] == name],
+                "limits": [limit for limit in run.manifest["limits"] if limit["step"] == name],
                 "broken": broken,
             }
         )
@@ -203,16 +204,40 @@ def _place(run: Run, row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def add_texts(run: Run, answer: dict[str, Any], count: int = 200) -> None:
-    """Put the first characters of a document's original text into the answer, and what it shares with its twin."""
+    """Put the first characters of a document's original text into the answer, and what it shares with its twin.
+
+    A record has `turns` beside it, each with its first characters; a twin shares what the step compares.
+    """
     from curate.compare import shared_words
 
-    text = original_text(run, answer["file"], answer["row"])
-    answer["text"] = text[:count]
+    record = _original_record(run, answer["file"], answer["row"])
+    if record.height == 0:
+        answer["text"] = ""
+        return
+    answer["text"] = record[TEXT][0][:count]
+    if TURNS in record.columns:
+        said = contents(record)[0]
+        turns = record[TURNS][0].to_list()
+        answer["turns"] = [
+            {"side": turn["side"], "role": turn["role"], "text": text[:count]}
+            for turn, text in zip(turns, said, strict=True)
+        ]
     if answer.get("twin") is not None:
-        answer["shared"] = shared_words(text, original_text(run, answer["twin"]["file"], answer["twin"]["row"]))
+        twin = _original_record(run, answer["twin"]["file"], answer["twin"]["row"])
+        answer["shared"] = shared_words(_compared(run, answer, record), _compared(run, answer, twin))
 
 
-def original_text(run: Run, file: str, row: int) -> str:
-    """One document's text, read from the input."""
-    wanted = pl.DataFrame({"file": [file], "row": [row]})
-    return "".join(str(frame["__text"][0]) for frame in records_of(run, wanted))
+def _compared(run: Run, answer: Mapping[str, Any], record: pl.DataFrame) -> str:
+    """What the deciding step compares of a record: its text, or a part of it."""
+    steps = Pipeline.from_resolved(run.manifest["pipeline"], run.base).steps
+    on = next((step.on for step in steps if step.name == answer["step"]), "whole")
+    some = cut(record, slices(record[TURNS], on)) if on != "whole" and TURNS in record.columns else record
+    return "".join(some[TEXT])
+
+
+def _original_record(run: Run, file: str, row: int) -> pl.DataFrame:
+    """One record's text, and its turns if it has any, read from the input."""
+    for frame in records_of(run, pl.DataFrame({"file": [file], "row": [row]})):
+        turns = [pl.col("__turns").alias(TURNS)] if "__turns" in frame.columns else []
+        return frame.select(pl.col("__text").alias(TEXT), *turns)
+    return pl.DataFrame(schema={TEXT: pl.String()})

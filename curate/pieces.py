@@ -56,6 +56,11 @@ class Columns:
             return tuple(name for part, name in self.form.columns.items() if part != "label")
         return () if self.text is None else (self.text,)
 
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Those of them that hold lists of messages: a step on a part does not see them."""
+        return tuple(name for name in self.contents if isinstance(self.types.get(name), pl.List))
+
 
 What: TypeAlias = "str | Form"  # what is read of a record: the column of its text, or its form
 

@@ -310,7 +310,7 @@ def plan_steps(pipeline: Pipeline, columns: Columns) -> tuple[Planned, ...]:
     planned: list[Planned] = []
     for number, step in enumerate(pipeline.steps):
         try:
-            made = _plan_step(number, step, known, planned)
+            made = _plan_step(number, step, known, planned, columns.messages)
         except PipelineError as error:
             problems += [replace(problem, where=f"step {step.name}") for problem in error.problems]
             continue
@@ -346,11 +346,13 @@ def unknown_column(name: str, known: Mapping[str, Any], where: str) -> Problem:
     return Problem(f"there is no column {name!r}", where, f"did you mean {near!r}?" if near else None)
 
 
-def _plan_step(number: int, step: Step, known: Mapping[str, pl.DataType], before: Sequence[Planned]) -> Planned:
+def _plan_step(
+    number: int, step: Step, known: Mapping[str, pl.DataType], before: Sequence[Planned], messages: Sequence[str]
+) -> Planned:
     name, filter = step.name, step.filter
     inputs = {column: kind for column, kind in known.items() if not _is_score(column, before)}
     if step.on != "whole":
-        inputs.pop(TURNS, None)
+        inputs = {column: kind for column, kind in inputs.items() if column not in (TURNS, *messages)}
     reads = tuple(resolve(column, before) for column in filter.reads())
     missing = [unknown_column(column, known, "") for column in reads if column not in known]
     if missing:

@@ -86,8 +86,10 @@ def converts(form: Form | None, schema: str | None) -> bool:
     return form is not None and schema is not None and schema != form.schema
 
 
-def unwritable(form: Form, records: pl.DataFrame, final: pl.DataFrame, schema: str | None) -> dict[int, str]:
-    """Which records cannot be written, by position, and why: the schema of the output has no place for their turns.
+def unwritable(
+    form: Form, records: pl.DataFrame, final: pl.DataFrame, kept: NDArray[np.bool_], schema: str | None
+) -> dict[int, str]:
+    """Which kept records cannot be written, by position, and why: the output's schema has no place for their turns.
 
     `records` are as they were read, `final` as edited, in the same order. An edit that makes a text read as another
     kind of record has no place either.
@@ -96,8 +98,9 @@ def unwritable(form: Form, records: pl.DataFrame, final: pl.DataFrame, schema: s
 
     target = _Target.of(form, records, schema)
     rows = target.rows(records, final)
+    rows = rows[kept[rows]]
     wrong: dict[int, str] = {}
-    for at, (record, turns) in zip(rows.tolist(), target.pairs(records[rows], final[rows]), strict=True):
+    for at, (record, turns) in zip(rows.tolist(), target.pairs(records, final, rows), strict=True):
         try:
             target.made(record, turns)
         except FormError as error:
@@ -112,7 +115,7 @@ def written_back(form: Form, records: pl.DataFrame, final: pl.DataFrame, schema:
     """
     target = _Target.of(form, records, schema)
     rows = target.rows(records, final)
-    made = [target.made(record, turns) for record, turns in target.pairs(records[rows], final[rows])]
+    made = [target.made(record, turns) for record, turns in target.pairs(records, final, rows)]
     columns = {name: _series([row[name] for row in made], kind) for name, kind in target.kinds.items()}
     if target.schema is not None:
         return final.drop(f"input.{name}" for name in target.own).with_columns(
@@ -148,10 +151,15 @@ class _Target:
             return np.arange(final.height)
         return np.flatnonzero((records[TEXT] != final[TEXT]).to_numpy())
 
-    def pairs(self, records: pl.DataFrame, final: pl.DataFrame) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
-        """The own columns of records, and their turns as edited."""
+    def pairs(
+        self, records: pl.DataFrame, final: pl.DataFrame, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
+        """The own columns of some records, and their turns as edited."""
         from curate.turns import Turn
 
+        if len(rows) < records.height:
+            records = records.select(TEXT, TURNS, *(f"input.{name}" for name in self.own))[rows]
+            final = final.select(TEXT, TURNS)[rows]
         values = [records[f"input.{name}"].to_list() for name in self.own]
         lists = [name for name in self.own if isinstance(records[f"input.{name}"].dtype, pl.List)]
         sides = final[TURNS].to_list()

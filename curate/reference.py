@@ -326,7 +326,7 @@ def print_why(answer: Mapping[str, Any]) -> None:
 
 
 def _print_quarantined(console: Console, answer: Mapping[str, Any]) -> None:
-    where = "it could not be read" if answer["step"] is None else f"step {answer['step']} could not judge it"
+    where = "not read or not written" if answer["step"] is None else f"step {answer['step']} could not judge it"
     _columns(
         console,
         [
@@ -406,7 +406,10 @@ def _records(answer: Mapping[str, Any]) -> Iterator[Sequence[Part]]:
     """The input's columns, and the first characters of the text when they were asked for."""
     for name, value in answer["input"].items():
         yield (f"input.{name}", "dim"), (_value(value), "")
-    if answer.get("text") is not None:
+    for turn in answer.get("turns", ()):
+        said = turn["side"] if turn["role"] == turn["side"] else f"{turn['side']}, {turn['role']}"
+        yield (said, "dim"), (turn["text"], "")
+    if answer.get("text") is not None and "turns" not in answer:
         yield ("text", "dim"), (answer["text"], "")
     if answer.get("shared") is not None:
         shared = answer["shared"]

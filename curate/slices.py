@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curate.kinds import listed
 from curate.ledger import EDIT_TYPE, apply_edits
 from curate.turns import LISTS
 
@@ -46,16 +47,6 @@ def documents(records: Sequence[Sequence[Turn]]) -> tuple[pl.Series, pl.Series]:
         "end": pl.Series(ends, dtype=pl.Int64),
     }
     return texts, listed(pl.DataFrame(columns).to_struct(TURNS), offsets)
-
-
-def listed(flat: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
-    """A column of lists from all their items in a row and where each list begins, shape [n + 1]."""
-    import pyarrow as pa
-
-    array = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), flat.to_arrow())
-    made = pl.from_arrow(array)
-    assert isinstance(made, pl.Series)
-    return made.alias(flat.name)
 
 
 # --- slices -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,99 @@
+"""Throughput of chat and preference records beside that of the same characters as plain texts, through the same steps.
+
+    python benchmarks/records.py [MEGABYTES]
+
+The texts are made of random words, so that the figure depends on no data. Plain texts are one turn each; chats have
+four turns, preference records a prompt of two turns and two answers; steps judge each turn (`on: each_turn`).
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate import Pipeline
+from curate.filters import Language, Length, RedactPii
+from curate.pipeline import Step
+from curate.run import Run
+
+WORDS = [f"{letter}{ending}" for letter in "bdfghlmnprst" for ending in ("ad", "en", "ill", "ore", "un")]
+ROLES = ("user", "assistant")
+REPEATS = 3
+
+
+def turns(size: int) -> Iterator[str]:
+    """Texts of 20 to 200 words, `size` bytes together; some hold an address."""
+    chance = random.Random(1)
+    made = 0
+    while made < size:
+        text = " ".join(chance.choices(WORDS, k=chance.randint(20, 200)))
+        if chance.random() < 0.05:
+            text += f" write to name{made}@example.org"
+        made += len(text)
+        yield text
+
+
+def fours(texts: list[str]) -> Iterator[list[dict[str, str]]]:
+    """Four turns at a time, as messages."""
+    for at in range(0, len(texts) - 3, 4):
+        yield [{"role": ROLES[n % 2], "content": text} for n, text in enumerate(texts[at : at + 4])]
+
+
+def inputs(texts: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The same texts as records of every kind."""
+    several = list(fours(texts))
+    return {
+        "text": [{"text": message["content"]} for messages in several for message in messages],
+        "chat": [{"messages": messages} for messages in several],
+        "preference": [
+            {"prompt": [one[0], one[1] | {"role": "assistant"}, one[2]][:2], "chosen": [one[2] | {"role": "assistant"}],
+             "rejected": [one[3]]}
+            for one in several
+        ],
+    }  # fmt: skip
+
+
+def run(kind: str, file: Path, output: Path) -> Run:
+    """Length, personal data and language over every text."""
+    on = "whole" if kind == "text" else "each_turn"
+    filters = (("length", Length(min_words=5)), ("pii", RedactPii()), ("language", Language(keep=["en"])))
+    steps = [Step(name=name, filter=filter, on=on) for name, filter in filters]
+    pipeline = Pipeline(steps=steps, input={"kind": kind}, audit={"sample": 0})
+    return pipeline.run(str(file), output, workers=1)
+
+
+def main() -> None:
+    """Print MB/s of text per kind, the best of some runs in turn, and the ratio to plain texts."""
+    size = int(sys.argv[1]) * 1_000_000 if len(sys.argv) > 1 else 20_000_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        best: dict[str, float] = {}
+        made: dict[str, int] = {}
+        seconds: dict[str, dict[str, float]] = {}
+        for kind, records in inputs(list(turns(size))).items():
+            (folder / f"{kind}.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in records))
+        for repeat in range(REPEATS):
+            for kind in ("text", "chat", "preference"):
+                started = time.perf_counter()
+                done = run(kind, folder / f"{kind}.jsonl", folder / f"{kind}-{repeat}")
+                took = time.perf_counter() - started
+                if took < best.get(kind, float("inf")):
+                    best[kind], made[kind] = took, done.manifest["bytes"]["read"]
+                    steps = {one["step"]: one["seconds"] for one in done.manifest["work"]}
+                    seconds[kind] = done.manifest["seconds"] | steps
+        for kind, took in best.items():
+            rate = made[kind] / took / 1e6
+            slower = took / best["text"]
+            parts = ", ".join(f"{part} {spent:.2f}" for part, spent in seconds[kind].items())
+            print(f"{kind:11} {rate:6.1f} MB/s  {slower:.2f} times the time of plain texts  ({parts} s)")
+
+
+if __name__ == "__main__":
+    main()
