@@ -326,7 +326,8 @@ def print_why(answer: Mapping[str, Any]) -> None:
 
 
 def _print_quarantined(console: Console, answer: Mapping[str, Any]) -> None:
-    where = "not read or not written" if answer["step"] is None else f"step {answer['step']} could not judge it"
+    unread = "it could not be kept" if answer["error"].startswith("cannot be written") else "it could not be read"
+    where = unread if answer["step"] is None else f"step {answer['step']} could not judge it"
     _columns(
         console,
         [
