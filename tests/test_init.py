@@ -137,35 +137,6 @@ def test_bytes_in_parquet_are_text(here: Path) -> None:
     assert pipeline.run().counts["kept"] == 5
 
 
-@pytest.mark.parametrize(
-    ("record", "words"),
-    [
-        ({"messages": [{"role": "user", "content": "Hello"}]}, "chat records"),
-        ({"conversations": [{"from": "human", "value": "Hello"}], "id": "1"}, "chat records"),
-        ({"chosen": "A good answer", "rejected": "A bad one"}, "preference records"),
-        ({"prompt": "x", "chosen": [{"role": "a", "content": "b"}], "rejected": []}, None),
-    ],
-)
-def test_chat_and_preference_records_are_recognised_and_refused(
-    here: Path, record: dict[str, Any], words: str | None
-) -> None:
-    write_lines(here / "a.jsonl", [record])
-    if words is None:  # an empty `rejected` makes no pair, and the prompt is text
-        assert proposed(here, "a.jsonl")[0].input.text == "prompt"
-        return
-    with pytest.raises(UsageError, match=words) as error:
-        propose(["a.jsonl"], here)
-    assert error.value.hint is not None
-
-
-def test_a_text_column_beside_chat_is_taken_with_a_note(here: Path) -> None:
-    record = {"text": prose(1), "messages": [{"role": "user", "content": "Hello"}]}
-    write_lines(here / "a.jsonl", [record])
-    pipeline, _, notes = proposed(here, "a.jsonl")
-    assert pipeline.input.text == "text"
-    assert any(note.startswith("note") and "list of turns" in note for note in notes)
-
-
 # --- hostile names ----------------------------------------------------------------------------------------------------
 
 
