@@ -30,7 +30,7 @@ from curate.look import (
     study,
     unite_columns,
 )
-from curate.look_records import choose, other_columns
+from curate.look_records import choose, made_of_trees, other_columns, schema_name
 from curate.pieces import What
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     look = look_at(data, Path.cwd())
     paths = [path_from(path, base) for path in data]
     what, why, remarks = choose(look)
+    if not isinstance(what, str) and what.trees:
+        look = made_of_trees(look)
     unite_columns(look, what, None)  # a file without the text column is an error before anything is read
     candidates = id_candidates(look, what)
     sample = read_sample(look, what, candidates)
@@ -127,7 +129,7 @@ def _check(written: str, base: Path, found: Proposal, columns: Columns) -> None:
     meant: tuple[object, ...] = (list(found.paths), found.id, found.what)
     if found.form is not None:
         read = (*read[:2], given.kind, given.schema, dict(given.columns))
-        meant = (*meant[:2], found.form.kind, found.form.schema, other_columns(found.form))
+        meant = (*meant[:2], found.form.kind, schema_name(found.form), other_columns(found.form))
     if read != meant:
         raise AssertionError(f"the proposed pipeline reads {read}, meant was {meant}")
     plan_steps(pipeline, columns)

@@ -9,11 +9,12 @@ from curate.console import percent
 from curate.conversations import SCHEMAS, Form
 from curate.init_text import comment, listed, scalar, step_lines
 from curate.look import SEEN_LANGUAGE, Sample, quantiles, shown
-from curate.look_records import finds, other_columns, roles, turn_counts
+from curate.look_records import finds, other_columns, roles, schema_name, turn_counts
 
 if TYPE_CHECKING:
     from curate.init import Proposal
 
+MANY = 0.1  # share of records from which a rule is proposed as a tag
 WHAT = {
     "last_turn_not_assistant": "that do not end with the assistant",
     "empty_response": "with an empty response",
@@ -21,13 +22,18 @@ WHAT = {
     "prompts_differ": "whose prompts differ",
     "identical_responses": "whose responses are the same",
 }
+OF_TREES = (
+    "A thread is made of each message without replies, with all that were said before it; with `kind: preference` a "
+    "pair of each two answers with different ranks. Files are read whole, one at a time."
+)
 
 
 def input_lines(form: Form, why: str) -> Iterator[str]:
     """Kind, schema and the columns that go by other names."""
-    yield from comment(f"What a record is, chosen {why}. {SCHEMAS[form.schema].about}", 2)
+    about = OF_TREES if form.trees else SCHEMAS[form.schema].about
+    yield from comment(f"What a record is, chosen {why}. {about}", 2)
     yield f"  kind: {form.kind}"
-    yield f"  schema: {form.schema}"
+    yield f"  schema: {schema_name(form)}"
     other = other_columns(form)
     if other:
         yield from comment("The schema's name of a column, and the name that it has here.", 2)
@@ -69,8 +75,10 @@ def _checks(form: Form, found: Proposal) -> Iterator[str]:
         2,
     )
     lines = ["chat_checks"]
-    if form.kind == "chat" and counts["last_turn_not_assistant"] * 2 > found.sample.records.height:
-        yield from comment("Most records here do not end with the assistant, so that this is only counted.", 2)
+    if form.kind == "chat" and counts["last_turn_not_assistant"] > MANY * found.sample.records.height:
+        yield from comment(
+            "That many do not end with the assistant is only counted here; take the option out to drop them.", 2
+        )
         lines = ["chat_checks: {last_turn_not_assistant: tag}"]
     yield from step_lines(lines, "chat_checks", found.clashes)
 
@@ -133,7 +141,7 @@ def notes(form: Form, sample: Sample) -> Iterator[tuple[str, str]]:
     """What was seen of the turns, as name and text."""
     other = other_columns(form)
     named = ", ".join(f"{part} in the column {shown(name)}" for part, name in other.items())
-    yield "schema", f"{form.kind}, {form.schema}" + (f"; {named}" if other else "")
+    yield "schema", f"{form.kind}, {schema_name(form)}" + (f"; {named}" if other else "")
     counts = quantiles(turn_counts(sample).to_numpy())
     yield "turns", f"least {counts[0]:,}, median {counts[50]:,}, most {counts[100]:,} in a record"
     yield "roles", listed([f"{shown(role)} {number:,}" for role, number in roles(sample).items()])

@@ -359,7 +359,7 @@ def _head(
 
 def reason(error: str) -> str:
     """A record's error without its details, so that equal ones can be counted together."""
-    return error.partition(": ")[0].partition(" (row group")[0]
+    return error.partition(": ")[0].partition(" (row ")[0]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from curate.conversations import SCHEMAS, Form, FormError, detect, form_of
+from curate.conversations import SCHEMAS, Form, FormError, detect, form_of, trees_form
 from curate.errors import UsageError
 from curate.filter import Filter, Limit
+from curate.kinds import kind_of, merge
 from curate.look import Look, Sample, choose_text, named_text, shown
+from curate.oasst import is_oasst, threads
 from curate.pieces import What
+from curate.records import OASST, check_trees
 
 CHAT_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")
 SPEAKERS, UTTERANCES = {"role", "from", "speaker"}, {"content", "value", "text"}
@@ -23,17 +27,21 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
 
     A column that is called text wins over turns beside it.
     """
+    if is_oasst([*look.columns], look.peeked):
+        check_trees(look.sources, [*look.columns], look.peeked, {})
+        other = "by their ranks, write `kind: preference` in the place of `kind: chat`"
+        return trees_form("chat"), "by the columns of OpenAssistant's trees", [f"to make pairs of answers {other}"]
     form = find_form(look)
     sign = record_kind(look) if form is None else _sign(form)
     if named_text(look) is not None:
         name, why = choose_text(look)
         if sign is None:
             return name, why, []
-        remark = f"there is also {sign}; the pipeline reads the column {shown(name)} only"
+        remark = f"the records also have {sign}; the pipeline reads the column {shown(name)} only"
         kind = "" if form is None else f", for the other write `input: {{kind: {form.kind}, schema: {form.schema}}}`"
         return name, why, [remark + kind]
     if form is not None:
-        return form, f"because there is {sign}", []
+        return form, f"by {sign}", []
     if sign is not None:
         known = "; ".join(f"{name}: {', '.join(schema.columns)}" for name, schema in SCHEMAS.items())
         raise UsageError(
@@ -69,6 +77,21 @@ def _reads(form: Form, record: Mapping[str, Any]) -> bool:
 def other_columns(form: Form) -> dict[str, str]:
     """The parts of the schema whose column goes by another name."""
     return {part: name for part, name in form.columns.items() if part != name}
+
+
+def made_of_trees(look: Look) -> Look:
+    """The look at messages of OpenAssistant as one at the threads that are made of them."""
+    records = threads(look.peeked, [])
+    columns: dict[str, str] = {}
+    for record in records:
+        merge(columns, {name: kind_of(value) for name, value in record.items()})
+    found = [(source, replace(survey, columns=columns if survey.columns else {})) for source, survey in look.found]
+    return replace(look, found=found, peeked=records)
+
+
+def schema_name(form: Form) -> str:
+    """The schema as a pipeline names it."""
+    return OASST if form.trees else form.schema
 
 
 def record_kind(look: Look) -> str | None:
