@@ -101,7 +101,7 @@ def _prompts() -> Iterator[str]:
         "several responses to one prompt were compared, so look at the prompts first:",
         2,
     )
-    yield "  # - near_duplicates"
+    yield "  # - near_duplicates: {}"
     yield "  #   on: prompt"
 
 
