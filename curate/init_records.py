@@ -68,18 +68,22 @@ def _dropped(counts: Mapping[str, int], total: int) -> str:
 def _checks(form: Form, found: Proposal) -> Iterator[str]:
     from curate.filters import ChatChecks
 
+    total = found.sample.records.height
     counts = finds(found.sample, ChatChecks())
+    unanswered = counts["last_turn_not_assistant"]
+    lines = ["chat_checks"]
+    tagged = form.kind == "chat" and unanswered > MANY * total
+    if tagged:
+        del counts["last_turn_not_assistant"]
+        lines = ["chat_checks: {last_turn_not_assistant: tag}"]
     yield from comment(
         "The structure of each record: what nobody can train on is dropped, markers at the ends of turns are cut off, "
-        f"all else is only counted. Here it drops records: {_dropped(counts, found.sample.records.height)}.",
+        f"all else is only counted. Here it drops records: {_dropped(counts, total)}."
+        + (f" The {unanswered:,} that do not end with the assistant are only counted too." if tagged else ""),
         2,
     )
-    lines = ["chat_checks"]
-    if form.kind == "chat" and counts["last_turn_not_assistant"] > MANY * found.sample.records.height:
-        yield from comment(
-            "That many do not end with the assistant is only counted here; take the option out to drop them.", 2
-        )
-        lines = ["chat_checks: {last_turn_not_assistant: tag}"]
+    if tagged:
+        yield from comment("To drop them, take the option out.", 2)
     yield from step_lines(lines, "chat_checks", found.clashes)
 
 

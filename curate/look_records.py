@@ -15,7 +15,7 @@ from curate.kinds import kind_of, merge
 from curate.look import Look, Sample, choose_text, named_text, shown
 from curate.oasst import is_oasst, threads
 from curate.pieces import What
-from curate.records import OASST, check_trees
+from curate.records import OASST
 
 CHAT_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")
 SPEAKERS, UTTERANCES = {"role", "from", "speaker"}, {"content", "value", "text"}
@@ -28,9 +28,13 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
     A column that is called text wins over turns beside it.
     """
     if is_oasst([*look.columns], look.peeked):
-        check_trees(look.sources, [*look.columns], look.peeked, {})
-        other = "by their ranks, write `kind: preference` in the place of `kind: chat`"
-        return trees_form("chat"), "by the columns of OpenAssistant's trees", [f"to make pairs of answers {other}"]
+        if all(source.format == "jsonl" for source in look.sources):
+            other = "by their ranks, write `kind: preference` in the place of `kind: chat`"
+            return trees_form("chat"), "by the columns of OpenAssistant's trees", [f"to make pairs of answers {other}"]
+        remark = (
+            "these are OpenAssistant's messages; written as JSON lines, `schema: oasst` makes conversations of them"
+        )
+        return *choose_text(look), [remark]
     form = find_form(look)
     sign = record_kind(look) if form is None else _sign(form)
     if named_text(look) is not None:

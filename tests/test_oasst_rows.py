@@ -220,6 +220,24 @@ def test_init_writes_a_pipeline_of_threads_that_runs(here: Path, rows: list[Any]
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (2, 2, 0)
 
 
+def test_init_reads_messages_in_parquet_as_texts_and_says_what_else_there_is(here: Path) -> None:
+    pl.DataFrame(FLAT).write_parquet(here / "a.parquet")
+
+    text, notes = propose(["a.parquet"], here)
+
+    assert curate.Pipeline.parse(text, base=here).input.kind == "text"
+    assert "schema: oasst" in " ".join(" ".join(notes).split())
+
+
+def test_threads_that_mostly_end_with_the_user_are_proposed_to_be_kept(here: Path) -> None:
+    write_lines(here / "a.jsonl", FLAT[:4])
+
+    text, _ = propose(["a.jsonl"], here)
+
+    assert "chat_checks: {last_turn_not_assistant: tag}" in text
+    assert curate.Pipeline.parse(text, base=here).run(workers=1).counts["kept"] == 2
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(("kind", "count"), [("chat", 1002), ("preference", 1026)])
 def test_the_validation_part_of_oasst1_gives_its_threads_and_pairs(here: Path, kind: str, count: int) -> None:
