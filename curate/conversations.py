@@ -30,7 +30,7 @@ from curate.turns import (
     check_count,
 )
 
-__all__ = ["SCHEMAS", "Form", "FormError", "Turn", "convert", "detect", "form_of"]
+__all__ = ["SCHEMAS", "Form", "FormError", "Turn", "convert", "detect", "form_of", "trees_form"]
 
 KINDS = ("chat", "preference")
 _OTHER_COLUMNS = {
@@ -46,6 +46,7 @@ class Form:
     kind: str
     schema: str
     columns: Mapping[str, str]
+    trees: bool = False  # the input holds messages of OpenAssistant, of which such records are made
 
     def turns(self, record: Mapping[str, Any]) -> list[Turn]:
         """The turns of a record, in the order of its text; `FormError` when it holds none or is not of this form."""
@@ -169,6 +170,12 @@ def form_of(
             f"wanted records of a known schema ({known}), got the columns {', '.join(sorted(names)) or 'none'}"
         )
     return found
+
+
+def trees_form(kind: str) -> Form:
+    """The form of the records that are made of OpenAssistant trees: threads for chat, ranked pairs for preference."""
+    schema = "messages" if kind == "chat" else "explicit"
+    return Form(kind, schema, {part: part for part in SCHEMAS[schema].columns}, trees=True)
 
 
 def detect(names: Collection[str], examples: Sequence[Mapping[str, Any]]) -> Form | None:

@@ -6,11 +6,9 @@ plain words why it is there, with the figures that were seen. The YAML is parsed
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +16,13 @@ from typing import TYPE_CHECKING
 
 from curate.console import clean, human_bytes, percent, plural
 from curate.errors import UsageError
-from curate.init_records import form_seen, is_tree
+from curate.init_text import comment, listed, scalar, step_lines, wrapped
 from curate.look import (
+    SEEN_LANGUAGE,
     Figures,
     Look,
     Sample,
     choose_id,
-    choose_record_id,
-    choose_text,
-    has_text,
     id_candidates,
     look_at,
     read_sample,
@@ -34,20 +30,17 @@ from curate.look import (
     study,
     unite_columns,
 )
+from curate.look_records import choose, made_of_trees, other_columns, schema_name
+from curate.pieces import What
 
 if TYPE_CHECKING:
     from curate.conversations import Form
     from curate.read import Columns
 
-WIDTH = 100  # of comments
-MAX_LISTED = 12  # columns or languages in one list
 MIN_CHARS = 20  # the highest lower limit: shorter texts are headings and captions at most
 MAX_CHARS = 1_000_000  # the lowest upper limit: a long book
 MAX_QUARANTINED = 0.001
-SEEN_LANGUAGE = 0.01  # share from which a language is named in the `keep` line
 FEW = 10_000  # records; below it the audit sample is a tenth
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*|\.{0,2}/[A-Za-z0-9_./-]*")
-NOT_PLAIN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,8 @@ class Proposal:
     name: str
     paths: Sequence[str]
     output: str
-    text: str
-    why_text: str
+    what: What  # the text column, or how chat and preference records are read
+    why: str
     id: str | None
     why_id: str
     look: Look
@@ -67,6 +60,11 @@ class Proposal:
     unreadable: int  # of the sample, with the records that have no id
     clashes: Mapping[str, str] = field(default_factory=dict)  # step -> an input column with the name of its score
     remarks: Sequence[str] = ()
+
+    @property
+    def form(self) -> Form | None:
+        """How chat and preference records are read; None for texts."""
+        return None if isinstance(self.what, str) else self.what
 
     @property
     def unreadable_share(self) -> float:
@@ -78,46 +76,28 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     """Look at data (files, folders, patterns) and return a pipeline's YAML text, and what was seen as lines.
 
     `base` is the folder that the text will stand in: relative paths are written relative to it. Raises UsageError when
-    the data cannot be read, has no text column or is of a kind that is not supported yet.
+    the data cannot be read, or have neither a text column nor turns of a known schema.
     """
     look = look_at(data, Path.cwd())
     paths = [path_from(path, base) for path in data]
-    form = form_seen(look) if not has_text(look) or is_tree(look) else None
-    if form is not None:
-        return _propose_records(look, form, data, base)
-    text, why_text, remarks = choose_text(look)
-    unite_columns(look, text, None)  # a file without the text column is an error before anything is read
-    candidates = id_candidates(look, text)
-    sample = read_sample(look, text, candidates)
+    what, why, remarks = choose(look)
+    if not isinstance(what, str) and what.trees:
+        look = made_of_trees(look)
+    unite_columns(look, what, None)  # a file without the text column is an error before anything is read
+    candidates = id_candidates(look, what)
+    sample = read_sample(look, what, candidates)
     if not sample.records.height:
         reasons = ", ".join(shown(reason) for reason in list(sample.errors)[:3])
         raise UsageError(f"none of {plural(sample.size, 'record')} can be read: {reasons or 'the files are empty'}")
     id, why_id, missing = choose_id(look, sample, candidates)
-    columns = unite_columns(look, text, id)
+    columns = unite_columns(look, what, id)
     found = Proposal(
-        name_of(data[0]), paths, output_folder(data, base), text, why_text, id, why_id, look, sample, study(sample),
+        name_of(data[0]), paths, output_folder(data, base), what, why, id, why_id, look, sample, study(sample),
         sample.unreadable + missing, clashes(columns), remarks,
     )  # fmt: skip
     written = "\n".join(_lines(found)) + "\n"
     _check(written, base, found, columns)
     return written, list(_notes(found))
-
-
-def _propose_records(look: Look, form: Form, data: Sequence[str], base: Path) -> tuple[str, list[str]]:
-    """The same for chat and preference records."""
-    from curate import init_records
-
-    paths = ", ".join(scalar(path_from(path, base)) for path in data)
-    seen = init_records.see(look, form)
-    id, why_id = choose_record_id(look, form)
-    name, output = scalar(name_of(data[0])), scalar(output_folder(data, base))
-    written = "\n".join(init_records.lines(seen, name, paths, id, why_id, output)) + "\n"
-    init_records.check(written, base, look, form)
-    return written, [
-        *_files(look),
-        *init_records.notes(seen),
-        *_note("id", why_id if id is None else f"{id}; {why_id}"),
-    ]
 
 
 def clashes(columns: Columns) -> dict[str, str]:
@@ -130,6 +110,10 @@ def clashes(columns: Columns) -> dict[str, str]:
         "language": list(Language.scores),
         "exact_duplicates": list(ExactDuplicates.model_validate({}).decides()),
     }
+    if columns.form is not None:
+        from curate.init_records import score_names
+
+        made |= score_names(columns.form)
     taken = {step: [name for name in scores if name in inputs] for step, scores in made.items()}
     return {step: names[0] for step, names in taken.items() if names}
 
@@ -140,8 +124,12 @@ def _check(written: str, base: Path, found: Proposal, columns: Columns) -> None:
     from curate.plan import plan_steps
 
     pipeline = Pipeline.parse(written, base=base, source="the proposed pipeline")
-    read = (list(pipeline.input.paths), pipeline.input.text, pipeline.input.id)
-    meant = (list(found.paths), found.text, found.id)
+    given = pipeline.input
+    read: tuple[object, ...] = (list(given.paths), given.id, given.text)
+    meant: tuple[object, ...] = (list(found.paths), found.id, found.what)
+    if found.form is not None:
+        read = (*read[:2], given.kind, given.schema, dict(given.columns))
+        meant = (*meant[:2], found.form.kind, schema_name(found.form), other_columns(found.form))
     if read != meant:
         raise AssertionError(f"the proposed pipeline reads {read}, meant was {meant}")
     plan_steps(pipeline, columns)
@@ -193,33 +181,6 @@ def output_folder(data: Sequence[str], base: Path) -> str:
 # --- YAML -------------------------------------------------------------------------------------------------------------
 
 
-def scalar(text: str) -> str:
-    """A text as a YAML scalar that reads back as this text: plain where that is certain, else in double quotes."""
-    if PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN:
-        return text
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(char if char.isprintable() else _escape(char) for char in quoted)
-
-
-def _escape(char: str) -> str:
-    return f"\\u{ord(char):04X}" if ord(char) < 0x10000 else f"\\U{ord(char):08X}"
-
-
-def comment(text: str, indent: int = 0) -> Iterator[str]:
-    """Text as wrapped comment lines."""
-    lead = " " * indent + "# "
-    yield from _wrapped(text, WIDTH, lead, lead)
-
-
-def _wrapped(text: str, width: int, first: str, other: str) -> Iterator[str]:
-    """Lines of at most `width` characters; a number is never parted from its percent sign."""
-    joined = re.sub(r"(?<=\d) %", "\u00a0%", text)
-    for line in textwrap.wrap(
-        joined, width, initial_indent=first, subsequent_indent=other, break_long_words=False, break_on_hyphens=False
-    ):
-        yield line.replace("\u00a0%", " %")
-
-
 def _lines(found: Proposal) -> Iterator[str]:
     """The pipeline, line by line."""
     look, sample = found.look, found.sample
@@ -235,9 +196,9 @@ def _lines(found: Proposal) -> Iterator[str]:
     yield ""
     yield "steps:"
     yield from comment("They run from top to bottom; a document that one drops is not looked at by the next.", 2)
-    for step in (_length, _language, _duplicates):
+    for step in _steps(found):
         yield ""
-        yield from step(found)
+        yield from step
     yield ""
     yield from _output(found)
     yield ""
@@ -246,38 +207,37 @@ def _lines(found: Proposal) -> Iterator[str]:
     yield from _audit(sample)
 
 
+def _steps(found: Proposal) -> Iterator[Iterator[str]]:
+    yield _length(found)
+    if found.form is None:
+        yield _language(found)
+        yield _duplicates(found)
+        return
+    from curate.init_records import steps
+
+    yield _duplicates(found)
+    yield from steps(found.form, found)
+
+
 def _input(found: Proposal) -> Iterator[str]:
-    strings = [name for name, kind in found.look.columns.items() if kind == "string" and name != found.text]
-    others = f" Other columns of strings: {_listed([shown(name) for name in strings])}." if strings else ""
+    strings = [name for name, kind in found.look.columns.items() if kind == "string" and name != found.what]
+    others = f" Other columns of strings: {listed([shown(name) for name in strings])}." if strings else ""
     yield "input:"
     yield from comment("Files, folders or patterns; relative ones start at the folder of this file.", 2)
     yield f"  paths: [{', '.join(scalar(path) for path in found.paths)}]"
-    yield from comment(f"The column that holds the text, chosen {found.why_text}.{others}", 2)
-    yield f"  text: {scalar(found.text)}"
+    if isinstance(found.what, str):
+        yield from comment(f"The column that holds the text, chosen {found.why}.{others}", 2)
+        yield f"  text: {scalar(found.what)}"
+    else:
+        from curate.init_records import input_lines
+
+        yield from input_lines(found.what, found.why)
     if found.id is None:
         yield from comment(f"{found.why_id[0].upper()}{found.why_id[1:]}.", 2)
         yield "  # id: COLUMN"
     else:
         yield from comment(f"The column that names a record; {found.why_id}.", 2)
         yield f"  id: {scalar(found.id)}"
-
-
-def _listed(names: Sequence[str], most: int = MAX_LISTED) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _step(line: str, step: str, found: Proposal) -> Iterator[str]:
-    """A step, or its line as a comment where a score of it has the name of an input column."""
-    if step not in found.clashes:
-        yield f"  - {line}"
-        return
-    yield from comment(
-        f"Left out: the data have a column {shown(found.clashes[step])}, and this step makes a score of that name. To "
-        "use it, give the column another name.",
-        2,
-    )
-    yield f"  # - {line}"
 
 
 def _length(found: Proposal) -> Iterator[str]:
@@ -291,7 +251,7 @@ def _length(found: Proposal) -> Iterator[str]:
         f"{gone:,} of {len(figures.lengths):,}.",
         2,
     )
-    yield from _step(f"length: {{min_chars: {low}, max_chars: {high}}}", "length", found)
+    yield from step_lines([f"length: {{min_chars: {low}, max_chars: {high}}}"], "length", found.clashes)
 
 
 def length_limits(figures: Figures) -> tuple[int, int]:
@@ -307,9 +267,9 @@ def round_up(number: int) -> int:
 
 def _language(found: Proposal) -> Iterator[str]:
     languages = found.figures.languages
-    seen = _listed([f"{label} {percent(share)}" for label, share in languages.items()])
+    seen = listed([f"{label} {percent(share)}" for label, share in languages.items()])
     yield from comment(f"The language of every text, as a score: without `keep` nothing is dropped. Seen: {seen}.", 2)
-    yield from _step("language", "language", found)
+    yield from step_lines(["language"], "language", found.clashes)
     common = [label for label, share in languages.items() if share >= SEEN_LANGUAGE and label != "und"]
     if common and "language" not in found.clashes:
         yield from comment("To keep only the languages that you want, put this line in its place:", 2)
@@ -324,16 +284,21 @@ def _duplicates(found: Proposal) -> Iterator[str]:
         + ("." if found.sample.whole else "; a whole corpus repeats more than a sample of it."),
         2,
     )
-    yield from _step("exact_duplicates", "exact_duplicates", found)
+    yield from step_lines(["exact_duplicates"], "exact_duplicates", found.clashes)
 
 
 def _output(found: Proposal) -> Iterator[str]:
     yield "output:"
     yield from comment("The run's folder: dataset/ to publish, audit/ to keep private.", 2)
     yield f"  path: {scalar(found.output)}"
-    if "language" not in found.clashes and "language.label" not in found.look.columns:
+    added = ["language.label"]
+    if found.form is not None:
+        from curate.init_records import language_columns
+
+        added = language_columns(found.form)
+    if "language" not in found.clashes and not set(added) & found.look.columns.keys():
         yield from comment("Scores that the cleaned records get beside their own columns.", 2)
-        yield "  columns: [language.label]"
+        yield f"  columns: [{', '.join(added)}]"
 
 
 def _budget(found: Proposal) -> Iterator[str]:
@@ -374,20 +339,28 @@ def _notes(found: Proposal) -> Iterator[str]:
     """What was seen, for the terminal."""
     look, sample, figures = found.look, found.sample, found.figures
     texts = len(figures.lengths)
-    yield from _files(look)
+    formats = ", ".join(f"{number:,} {name}" for name, number in look.formats.items())
+    read = "" if len(look.read) == len(look.sources) else f"; {len(look.read):,} of them were read"
+    yield from _note("files", f"{formats}, {human_bytes(look.size)}{read}")
     part = "all there are" if sample.whole else "the first ones of each file that was read"
     yield from _note("records", f"{sample.size:,}, {part}")
-    yield from _note("columns", _listed([f"{shown(name)} ({_kind(kind)})" for name, kind in look.columns.items()]))
-    yield from _note("text", f"{shown(found.text)}, chosen {found.why_text}")
+    yield from _note("columns", listed([f"{shown(name)} ({_kind(kind)})" for name, kind in look.columns.items()]))
+    if isinstance(found.what, str):
+        yield from _note("text", f"{shown(found.what)}, chosen {found.why}")
+    else:
+        from curate.init_records import notes
+
+        for name, text in notes(found.what, sample):
+            yield from _note(name, text)
     yield from _note("id", found.why_id if found.id is None else f"{shown(found.id)}; {found.why_id}")
     yield from _note("characters", _quantiles(figures.chars))
     yield from _note("words", _quantiles(figures.words))
     yield from _note("empty", f"{figures.blank:,} ({percent(figures.blank / texts)})")
-    yield from _note("languages", _listed([f"{label} {percent(share)}" for label, share in figures.languages.items()]))
+    yield from _note("languages", listed([f"{label} {percent(share)}" for label, share in figures.languages.items()]))
     repeats = f"{figures.repeats:,} repeat an earlier text ({percent(figures.repeats / texts)})"
     yield from _note("duplicates", repeats)
     reasons = [f"{shown(reason)} ({number:,})" for reason, number in sample.errors.items()]
-    unreadable = f"{found.unreadable:,} ({percent(found.unreadable_share)}): {_listed(reasons, 5) or 'no id'}"
+    unreadable = f"{found.unreadable:,} ({percent(found.unreadable_share)}): {listed(reasons, 5) or 'no id'}"
     yield from _note("unreadable", unreadable if found.unreadable else "none")
     for step, column in found.clashes.items():
         yield from _note(
@@ -397,18 +370,12 @@ def _notes(found: Proposal) -> Iterator[str]:
         yield from _note("note", remark)
 
 
-def _files(look: Look) -> Iterator[str]:
-    formats = ", ".join(f"{number:,} {name}" for name, number in look.formats.items())
-    read = "" if len(look.read) == len(look.sources) else f"; {len(look.read):,} of them were read"
-    yield from _note("files", f"{formats}, {human_bytes(look.size)}{read}")
-
-
 def _kind(kind: str) -> str:
     return shown(kind.removeprefix("polars:"))
 
 
 def _note(name: str, text: str) -> Iterator[str]:
-    yield from _wrapped(text, 79, f"{name:<12}", " " * 12)
+    yield from wrapped(text, 79, f"{name:<12}", " " * 12)
 
 
 def _quantiles(values: Mapping[int, int]) -> str:

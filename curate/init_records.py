@@ -1,178 +1,151 @@
-"""`curate init` for chat and preference records: the schema, the turns that were seen, and a pipeline to start from."""
+"""What `curate init` proposes for chat and preference records: the input's schema and the steps, with what was seen."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from curate.console import percent, plural
-from curate.conversations import SCHEMAS, Form, FormError, detect, form_of
-from curate.errors import UsageError
-from curate.look import Look, shown
-from curate.oasst import is_oasst
+from curate.console import percent
+from curate.conversations import SCHEMAS, Form
+from curate.init_text import comment, listed, scalar, step_lines
+from curate.look import SEEN_LANGUAGE, Sample, quantiles, shown
+from curate.look_records import finds, other_columns, roles, schema_name, turn_counts
 
 if TYPE_CHECKING:
-    from curate.turns import Turn
+    from curate.init import Proposal
 
-MOST_REASONS = 3
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the first records of the files are: their turns, and why some have none."""
-
-    form: Form
-    columns: Sequence[str]
-    records: int
-    turns: Sequence[int]  # turns of each record that reads
-    roles: Sequence[tuple[str, int]]
-    errors: Sequence[tuple[str, int]]
-
-    @property
-    def unreadable(self) -> int:
-        """Records that hold no turns of this form."""
-        return sum(number for _, number in self.errors)
+MANY = 0.1  # share of records from which a rule is proposed as a tag
+WHAT = {
+    "last_turn_not_assistant": "that do not end with the assistant",
+    "empty_response": "with an empty response",
+    "leaked_markers": "with markers of a chat template inside a turn",
+    "prompts_differ": "whose prompts differ",
+    "identical_responses": "whose responses are the same",
+}
+OF_TREES = (
+    "A thread is made of each message without replies, with all that were said before it; with `kind: preference` a "
+    "pair of each two answers with different ranks. Files are read whole, one at a time."
+)
 
 
-def is_tree(look: Look) -> bool:
-    """Whether the records are messages of OpenAssistant trees; they have a column `text`, too."""
-    return is_oasst([*look.columns], look.peeked)
-
-
-def form_seen(look: Look) -> Form | None:
-    """The form of the records, None where they have no known schema; OpenAssistant's trees are refused with a hint."""
-    if is_tree(look):
-        raise UsageError(
-            "these are messages of OpenAssistant trees, which are no records yet",
-            hint="curate.oasst.threads(rows) makes conversations of them, curate.oasst.pairs(rows) preference records",
-        )
-    return detect([*look.columns], look.peeked)
-
-
-def see(look: Look, form: Form) -> Seen:
-    """Read the turns of the first records."""
-    sizes, roles, errors = [], Counter[str](), Counter[str]()
-    for record in look.peeked:
-        try:
-            turns: list[Turn] = form.turns(record)
-        except FormError as error:
-            errors[str(error)] += 1
-            continue
-        sizes.append(len(turns))
-        roles.update(turn.role for turn in turns)
-    if not sizes:
-        raise UsageError(f"none of {plural(len(look.peeked), 'record')} has turns", hint="look at the first records")
-    return Seen(form, [*look.columns], len(look.peeked), sizes, roles.most_common(), errors.most_common())
-
-
-def lines(seen: Seen, name: str, paths: str, id: str | None, why_id: str, output: str) -> Iterator[str]:
-    """The pipeline, line by line; `paths` and the others are YAML scalars."""
-    from curate.init import budget, comment, scalar
-
-    form, about = seen.form, SCHEMAS[seen.form.schema].about
-    yield from comment(
-        f"A first pipeline for {form.kind} records, written by `curate init` after a look at the first "
-        f"{plural(seen.records, 'record')}. All figures are of that look."
-    )
-    yield f"name: {name}"
-    yield ""
-    yield "input:"
-    yield from comment("Files, folders or patterns; relative ones start at the folder of this file.", 2)
-    yield f"  paths: [{paths}]"
-    yield from comment(f"What a record is, and how it is written. {about}", 2)
+def input_lines(form: Form, why: str) -> Iterator[str]:
+    """Kind, schema and the columns that go by other names."""
+    about = OF_TREES if form.trees else SCHEMAS[form.schema].about
+    yield from comment(f"What a record is, chosen {why}. {about}", 2)
     yield f"  kind: {form.kind}"
-    yield f"  schema: {form.schema}"
-    others = {part: column for part, column in form.columns.items() if part != column}
-    if others:
-        yield f"  columns: {{{', '.join(f'{part}: {scalar(column)}' for part, column in others.items())}}}"
-    yield from comment(f"{why_id[0].upper()}{why_id[1:]}.", 2)
-    yield "  # id: COLUMN" if id is None else f"  id: {scalar(id)}"
-    yield ""
-    yield "steps:"
+    yield f"  schema: {schema_name(form)}"
+    other = other_columns(form)
+    if other:
+        yield from comment("The schema's name of a column, and the name that it has here.", 2)
+        yield f"  columns: {{{', '.join(f'{part}: {scalar(name)}' for part, name in other.items())}}}"
+
+
+def score_names(form: Form) -> dict[str, Sequence[str]]:
+    """The scores of the proposed steps, by step."""
+    from curate.filters import ChatChecks, PreferenceChecks
+
+    made: dict[str, Sequence[str]] = {"chat_checks": list(ChatChecks.scores)}
+    if form.kind == "preference":
+        made["preference_checks"] = list(PreferenceChecks.scores)
+    return made
+
+
+def steps(form: Form, found: Proposal) -> Iterator[Iterator[str]]:
+    """The steps for these records, each as lines."""
+    yield _checks(form, found)
+    if form.kind == "preference":
+        yield _pairs(found)
+        yield _prompts()
+    yield _language(form, found)
+    yield _personal()
+
+
+def _dropped(counts: Mapping[str, int], total: int) -> str:
+    """How many records each rule drops."""
+    return listed([f"{number:,} {WHAT[name]}" for name, number in counts.items()]) + f", of {total:,}"
+
+
+def _checks(form: Form, found: Proposal) -> Iterator[str]:
+    from curate.filters import ChatChecks
+
+    total = found.sample.records.height
+    counts = finds(found.sample, ChatChecks())
+    unanswered = counts["last_turn_not_assistant"]
+    lines = ["chat_checks"]
+    tagged = form.kind == "chat" and unanswered > MANY * total
+    if tagged:
+        del counts["last_turn_not_assistant"]
+        lines = ["chat_checks: {last_turn_not_assistant: tag}"]
     yield from comment(
-        "They run from top to bottom. `on` says which part of a record a step judges; a record is dropped or kept "
-        "whole, and edits go back into the turn.", 2,
-    )  # fmt: skip
-    yield from _steps(seen)
-    yield ""
-    yield "output:"
-    yield from comment("The run's folder: dataset/ to publish, audit/ to keep private.", 2)
-    yield f"  path: {output}"
-    yield ""
-    if seen.errors:
-        said = ", ".join(f"{shown(reason)} ({number:,})" for reason, number in seen.errors[:MOST_REASONS])
-        yield from comment(
-            f"Here {plural(seen.unreadable, 'record')} ({percent(seen.unreadable / seen.records)}) cannot be read: "
-            f"{said}. They go to audit/quarantine/; if they are more than this share, the run ends with exit code 1."
-        )
-    else:
-        yield from comment("If more than this share of the records cannot be read, the run ends with exit code 1.")
-    yield f"max_quarantined: {budget(seen.unreadable / seen.records)}"
-    yield ""
-    yield from comment("This share of the records is judged by every step, also after one has dropped it.")
-    yield "audit: {sample: 1%}"
+        "The structure of each record: what nobody can train on is dropped, markers at the ends of turns are cut off, "
+        f"all else is only counted. Here it drops records: {_dropped(counts, total)}."
+        + (f" The {unanswered:,} that do not end with the assistant are only counted too." if tagged else ""),
+        2,
+    )
+    if tagged:
+        yield from comment("To drop them, take the option out.", 2)
+    yield from step_lines(lines, "chat_checks", found.clashes)
 
 
-def _steps(seen: Seen) -> Iterator[str]:
-    from curate.filters import Language
-    from curate.init import comment
+def _pairs(found: Proposal) -> Iterator[str]:
+    from curate.filters import PreferenceChecks
 
-    yield ""
-    ended = sum(size for role, size in seen.roles if role == "assistant")
+    counts = finds(found.sample, PreferenceChecks())
     yield from comment(
-        f"Records with empty answers or leftovers of chat templates, by numbered rules; the others are scores. Seen: "
-        f"{', '.join(f'{shown(role)} {number:,}' for role, number in seen.roles[:6])} turns.", 2,
-    )  # fmt: skip
-    prompts_only = "" if ended else ": {last_turn_not_assistant: tag}"
-    yield f"  - chat_checks{prompts_only}"
-    if seen.form.kind == "preference" and seen.form.schema != "unpaired":
-        yield ""
-        yield from comment(
-            "Pairs that teach nothing (the two answers are the same, the prompts differ), and how well length and form "
-            "alone tell the chosen answer from the other: see its tables in the report.", 2,
-        )  # fmt: skip
-        yield "  - preference_checks"
-    yield ""
-    yield from comment("The same record again; the first stays.", 2)
-    yield "  - exact_duplicates"
-    yield ""
-    yield from comment("The language of the last turn, as a score: without `keep` nothing is dropped.", 2)
-    clash = next((name for name in Language.scores if name in seen.columns), None)
-    if clash is not None:
-        yield from comment(
-            f"Left out: the data have a column {shown(clash)}, and this step makes a score of that name.", 2
-        )
-    yield "  - language: {}" if clash is None else "  # - language: {}"
-    yield "    on: last_turn" if clash is None else "  #   on: last_turn"
-    yield ""
-    yield from comment("E-mail addresses, phone numbers, cards and keys in any turn are masked in place.", 2)
-    yield "  - redact_pii: {}"
-    yield "    on: each_turn"
+        "Pairs that cannot teach a preference; the report says what chosen responses have in common on their surface. "
+        f"Here it drops records: {_dropped(counts, found.sample.records.height)}.",
+        2,
+    )
+    yield from step_lines(["preference_checks"], "preference_checks", found.clashes)
 
 
-def notes(seen: Seen) -> Iterator[str]:
-    """What was seen, for the terminal."""
-    others = [f"{part} is {shown(column)}" for part, column in seen.form.columns.items() if part != column]
-    yield f"{'kind':<12}{seen.form.kind}, schema {seen.form.schema}{': ' if others else ''}{', '.join(others)}"
-    mean = sum(seen.turns) / len(seen.turns)
-    yield f"{'turns':<12}{mean:.1f} a record on average, at most {max(seen.turns):,}"
-    yield f"{'roles':<12}{', '.join(f'{shown(role)} {number:,}' for role, number in seen.roles[:6])}"
-    for reason, number in seen.errors[:MOST_REASONS]:
-        yield f"{'unreadable':<12}{number:,}: {shown(reason)}"
+def _prompts() -> Iterator[str]:
+    yield from comment(
+        "One pair of those with nearly the same prompt. It is no loss where prompts were copied, and a great one where "
+        "several responses to one prompt were compared, so look at the prompts first:",
+        2,
+    )
+    yield "  # - near_duplicates: {}"
+    yield "  #   on: prompt"
 
 
-def check(written: str, base: Path, look: Look, form: Form) -> None:
-    """Parse what was written, find its schema as a run does, and plan its steps."""
-    from curate.pipeline import Pipeline
-    from curate.plan import plan_steps
-    from curate.read import unite
+def _language(form: Form, found: Proposal) -> Iterator[str]:
+    languages = found.figures.languages
+    seen = listed([f"{label} {percent(share)}" for label, share in languages.items()])
+    part = language_part(form)
+    which = "the last turn" if part == "last_turn" else "each response"
+    yield from comment(
+        f"The language of {which}, as a score: without `keep` nothing is dropped. Seen in whole records: {seen}.", 2
+    )
+    yield from step_lines(["language: {}", f"on: {part}"], "language", found.clashes)
+    common = [label for label, share in languages.items() if share >= SEEN_LANGUAGE and label != "und"]
+    if common and "language" not in found.clashes:
+        yield from comment("To keep only the languages that you want, put this line in the place of its first:", 2)
+        yield f"  # - language: {{keep: [{', '.join(scalar(label) for label in common)}]}}"
 
-    pipeline = Pipeline.parse(written, base=base, source="the proposed pipeline")
-    read = pipeline.input
-    found = form_of(read.kind, read.schema, read.columns, [*look.columns], look.peeked[0])
-    if found != form:
-        raise AssertionError(f"the proposed pipeline reads {found}, meant was {form}")
-    plan_steps(pipeline, unite(look.found, form, pipeline.input.id))
+
+def language_part(form: Form) -> str:
+    """The part of a record whose language is told."""
+    return "last_turn" if form.kind == "chat" else "both"
+
+
+def language_columns(form: Form) -> list[str]:
+    """The scores with the language of that part."""
+    parts = ["last_turn"] if form.kind == "chat" else ["chosen", "rejected"]
+    return [f"language.{part}.label" for part in parts]
+
+
+def _personal() -> Iterator[str]:
+    yield from comment("To mask e-mail addresses, telephone numbers, keys and the like in every turn:", 2)
+    yield "  # - redact_pii: {}"
+    yield "  #   on: each_turn"
+
+
+def notes(form: Form, sample: Sample) -> Iterator[tuple[str, str]]:
+    """What was seen of the turns, as name and text."""
+    other = other_columns(form)
+    named = ", ".join(f"{part} in the column {shown(name)}" for part, name in other.items())
+    yield "schema", f"{form.kind}, {schema_name(form)}" + (f"; {named}" if other else "")
+    counts = quantiles(turn_counts(sample).to_numpy())
+    yield "turns", f"least {counts[0]:,}, median {counts[50]:,}, most {counts[100]:,} in a record"
+    yield "roles", listed([f"{shown(role)} {number:,}" for role, number in roles(sample).items()])

@@ -157,7 +157,7 @@ def _form_error(record: Any, line: bytes, form: Form, piece: JsonPiece, max_reco
     """What is wrong with a record that is read by its form; the turns of a good one go to the piece."""
     if type(record) is not dict:
         return f"not an object: {_name(record)}"
-    reason = _shape_error(record, line)
+    reason = shape_error(record, line)
     if reason is not None:
         return reason
     turns = read_form(form, record, max_record)
@@ -175,10 +175,20 @@ def _record_error(record: Any, line: bytes, text: str) -> str | None:
         if value is _MISSING:
             return "text missing"
         return f"text is {_name(value)}"
-    return _shape_error(record, line)
+    return shape_error(record, line)
 
 
-def _shape_error(record: dict[str, Any], line: bytes) -> str | None:
+def line_error(line: bytes) -> str | None:
+    """Why a line is no object, or None."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _undecoded(0, line, error).error
+    return None if type(record) is dict else f"not an object: {_name(record)}"
+
+
+def shape_error(record: dict[str, Any], line: bytes) -> str | None:
+    """Why a record cannot be a row of a table: too many columns, or values that cannot be written again."""
     if len(record) > MAX_COLUMNS:
         return f"more than {MAX_COLUMNS} columns"
     for value in record.values():

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from curate.console import clean
-from curate.conversations import Form
 from curate.errors import UsageError
 from curate.kinds import merge
+from curate.pieces import What
 from curate.read import Columns, Cut, Source, Survey, find_sources, read, unite
 
 MAX_RECORDS = 10_000
@@ -29,6 +29,7 @@ GROUPS = 4  # row groups of a Parquet file that are read
 PEEK_RECORDS = 200  # of a file, as plain values: enough to tell columns and their types
 PEEK_BYTES = 8_000_000
 BATCH_BYTES = 1_000_000
+SEEN_LANGUAGE = 0.01  # share from which a language is named in the `keep` line
 MIN_FILLED = 0.1  # share of records in which a text column must hold text to be chosen by its name
 QUANTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
@@ -40,9 +41,6 @@ ID_NAMES = (
     "id", "doc_id", "document_id", "docid", "record_id", "uuid", "guid", "_id", "page_id", "warc_record_id",
     "warc-record-id", "key", "url", "uri", "permalink", "path", "file_path", "filename",
 )  # fmt: skip
-CHAT_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")
-SPEAKERS, UTTERANCES = {"role", "from", "speaker"}, {"content", "value", "text"}
-PAIR = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Look:
 class Sample:
     """Records that were read as a run would read them, and the reasons why others could not be."""
 
-    records: pl.DataFrame  # row, id, text, input.NAME for columns that may be ids
+    records: pl.DataFrame  # row, id, text, turns of chat and preference records, input.NAME for columns that may be ids
     errors: Mapping[str, int]  # most frequent first
     whole: bool  # it is all records of all files
 
@@ -208,13 +206,21 @@ def _plain(column: Any) -> list[Any]:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def choose_text(look: Look) -> tuple[str, str, list[str]]:
-    """The column that holds the text, why it was chosen, and remarks; raises UsageError when there is none."""
-    kind = record_kind(look)
-    for name in _named_texts(look):
-        if _is_filled(look, name):
-            remark = [f"there is also {kind[1]}; the pipeline reads the column {shown(name)} only"] if kind else []
-            return name, "by its name", remark
+def named_text(look: Look) -> str | None:
+    """The column whose name says that it is the text, and that is not empty."""
+    named = [name for wanted in TEXT_NAMES for name in look.columns if name.casefold() == wanted]
+    for name in named:
+        texts = [value for value in look.values(name) if _is_text(value)]
+        if len(texts) >= MIN_FILLED * len(look.peeked) and texts:
+            return name
+    return None
+
+
+def choose_text(look: Look) -> tuple[str, str]:
+    """The column that holds the text and why it was chosen; raises UsageError when there is none."""
+    name = named_text(look)
+    if name is not None:
+        return name, "by its name"
     means = {name: mean for name in look.columns if (mean := _mean_length(look.values(name))) > 0}
     if not means:
         listed = ", ".join(f"{shown(name)} ({kind})" for name, kind in list(look.columns.items())[:20])
@@ -223,47 +229,7 @@ def choose_text(look: Look) -> tuple[str, str, list[str]]:
             hint="a text column holds strings; nested values must be brought to the top first",
         )
     name = max(means, key=lambda name: means[name])
-    return name, f"because its values are the longest ({means[name]:,.0f} characters on average)", []
-
-
-def has_text(look: Look) -> bool:
-    """Whether a column is named as texts are and holds them."""
-    return any(_is_filled(look, name) for name in _named_texts(look))
-
-
-def _named_texts(look: Look) -> list[str]:
-    return [name for wanted in TEXT_NAMES for name in look.columns if name.casefold() == wanted]
-
-
-def _is_filled(look: Look, name: str) -> bool:
-    texts = [value for value in look.values(name) if _is_text(value)]
-    return len(texts) >= MIN_FILLED * len(look.peeked) and bool(texts)
-
-
-def choose_record_id(look: Look, form: Form) -> tuple[str | None, str]:
-    """The column that names a record by the first ones, and why."""
-    for name in id_candidates(look, ""):
-        values = look.values(name)
-        if name not in form.columns.values() and None not in values and len({*map(str, values)}) == len(values):
-            return name, "the column that names a record; its values name every one that was seen once"
-    return None, "no column names every record once, so that ids are made of file and row: file#row"
-
-
-def record_kind(look: Look) -> tuple[str, str] | None:
-    """Whether records are chat or preference records, and by what sign; None for plain text."""
-    if all(any(value for value in look.values(name)) for name in PAIR):
-        return "preference records", "a pair of columns, chosen and rejected"
-    for name in CHAT_NAMES:
-        values = [value for value in look.values(name) if value]
-        if values and all(_is_chat(value) for value in values):
-            return "chat records", f"a column {name} with a list of turns"
-    return None
-
-
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(turn, dict) and SPEAKERS & turn.keys() and UTTERANCES & turn.keys() for turn in value
-    )
+    return name, f"because its values are the longest ({means[name]:,.0f} characters on average)"
 
 
 def _is_text(value: Any) -> bool:
@@ -275,23 +241,26 @@ def _mean_length(values: Sequence[Any]) -> float:
     return sum(texts) / len(values) if texts else 0.0
 
 
-def id_candidates(look: Look, text: str) -> list[str]:
+def id_candidates(look: Look, what: What) -> list[str]:
     """Columns that every file has, whose name and kind fit an id, the likeliest first."""
     files = [survey.columns for _, survey in look.found if survey.columns]
     named = [name for wanted in ID_NAMES for name in look.columns if name.casefold() == wanted]
     named += [name for name in look.columns if name.casefold().endswith(("_id", "-id")) and name not in named]
-    return [n for n in named if n != text and all(columns.get(n) in ("string", "int") for columns in files)]
+    own = {what} if isinstance(what, str) else set(what.columns.values())
+    return [n for n in named if n not in own and all(columns.get(n) in ("string", "int") for columns in files)]
 
 
-def unite_columns(look: Look, text: str, id: str | None) -> Columns:
+def unite_columns(look: Look, what: What, id: str | None) -> Columns:
     """The columns as a run would unite them; raises UsageError where a run over these files would."""
+    if not isinstance(what, str):
+        return unite(look.found, what, id)
     as_text = [
-        (source, replace(survey, columns=survey.columns | {text: "string"}))
-        if survey.columns.get(text) == "polars:Binary"
+        (source, replace(survey, columns=survey.columns | {what: "string"}))
+        if survey.columns.get(what) == "polars:Binary"
         else (source, survey)
         for source, survey in look.found
     ]
-    return unite(as_text, text, id)
+    return unite(as_text, what, id)
 
 
 def choose_id(look: Look, sample: Sample, candidates: Sequence[str]) -> tuple[str | None, str, int]:
@@ -318,9 +287,13 @@ def choose_id(look: Look, sample: Sample, candidates: Sequence[str]) -> tuple[st
 # --- the sample -------------------------------------------------------------------------------------------------------
 
 
-def read_sample(look: Look, text: str, extra: Sequence[str]) -> Sample:
+def read_sample(look: Look, what: What, extra: Sequence[str]) -> Sample:
     """Read up to 10,000 records as a run would, `extra` columns as text beside the text, spread over the files."""
-    columns = Columns(text, None, {text: pl.String(), **{name: pl.String() for name in extra}})
+    beside: dict[str, pl.DataType] = {name: pl.String() for name in extra}
+    if isinstance(what, str):
+        columns = Columns(what, None, {what: pl.String(), **beside})
+    else:
+        columns = Columns(None, None, beside, what)
     frames: list[pl.DataFrame] = []
     errors: Counter[str] = Counter()
     whole = len(look.read) == len(look.sources)
@@ -386,7 +359,7 @@ def _head(
 
 def reason(error: str) -> str:
     """A record's error without its details, so that equal ones can be counted together."""
-    return error.partition(": ")[0].partition(" (row group")[0]
+    return error.partition(": ")[0].partition(" (row ")[0]
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ def _survey_lines(source: Source, what: What, id: str | None, chunk_bytes: int, 
     seen: dict[str, str] = {}
     cuts: list[Cut] = []
     hashes: list[NDArray[np.uint64]] = []
-    divisible = source.format == "jsonl" and source.compression is None
+    trees = not isinstance(what, str) and what.trees
+    divisible = source.format == "jsonl" and source.compression is None and not trees
     start = place = row = rows = 0
     for piece in _line_pieces(source, 0, -1, 0, what, id, max_record, chunk_bytes):
         _widen(source, columns, piece.kinds())
@@ -299,6 +300,10 @@ def _line_pieces(
 ) -> Iterator[Piece]:
     if source.format == "csv":
         return csv_pieces(source, what=what, id=id, max_record=max_record, size=size)
+    if not isinstance(what, str) and what.trees:
+        from curate.oasst_rows import oasst_pieces
+
+        return oasst_pieces(source, what=what, max_record=max_record)
     return json_pieces(source, start, stop, row, what=what, id=id, max_record=max_record, size=size)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curate.errors import UsageError
 from curate.filter import nearest
 from curate.kinds import messages
+from curate.oasst import is_oasst
 from curate.slices import TEXT, TURNS, contents, replaced
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from curate.turns import Turn
 
 ROLE_AND_CONTENT = ("role", "content", "from", "value")
+OASST = "oasst"  # no schema of records, but of messages that records are made of
 
 
 # --- the schema of the input ------------------------------------------------------------------------------------------
@@ -38,7 +40,7 @@ def with_schema(pipeline: Pipeline, sources: Sequence[Source]) -> Pipeline:
         if pipeline.output.schema is not None:
             raise UsageError("output.schema is for chat and preference records", hint="say `input: {kind: chat}`")
         return pipeline
-    from curate.conversations import FormError, detect, form_of
+    from curate.conversations import FormError, detect, form_of, trees_form
     from curate.look import peek
 
     names: dict[str, None] = {}
@@ -49,6 +51,10 @@ def with_schema(pipeline: Pipeline, sources: Sequence[Source]) -> Pipeline:
         examples += some
         if examples:
             break
+    if found.schema == OASST or (found.schema is None and not found.columns and is_oasst(names, examples)):
+        check_trees(sources, [*names], examples, found.columns)
+        check_output(pipeline.output.schema, trees_form(found.kind))
+        return pipeline.model_copy(update={"input": found.model_copy(update={"schema": OASST})})
     try:
         if found.schema is None and not found.columns:
             form = detect([*names], examples)
@@ -61,6 +67,27 @@ def with_schema(pipeline: Pipeline, sources: Sequence[Source]) -> Pipeline:
     check_output(pipeline.output.schema, form)
     changed = {"schema": form.schema, "columns": dict(form.columns)}
     return pipeline.model_copy(update={"input": found.model_copy(update=changed)})
+
+
+def check_trees(
+    sources: Sequence[Source], names: Sequence[str], examples: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
+) -> None:
+    """Refuse an input that is said to hold messages of OpenAssistant and cannot be read as such."""
+    other = next((source for source in sources if source.format != "jsonl"), None)
+    if other is not None:
+        raise UsageError(
+            f"{other.file}: `schema: oasst` is read from JSON lines only",
+            hint="write the messages as JSON lines, or the records that `curate.oasst.threads` makes of them",
+        )
+    if columns:
+        raise UsageError(
+            "`schema: oasst` has no columns to name", hint="take `columns` out, or rename those of the data"
+        )
+    if examples and not is_oasst(names, examples):
+        raise UsageError(
+            f"wanted messages of OpenAssistant, got the columns {', '.join(sorted(names)[:20])}",
+            hint="they have message_id, parent_id, text and role, or are trees under prompt",
+        )
 
 
 def check_output(schema: str | None, form: Form) -> None:

@@ -111,9 +111,11 @@ class Input(BaseModel, frozen=True, extra="forbid"):
         """How a chat or preference record is read; None for texts."""
         if self.kind == "text":
             return None
-        from curate.conversations import Form
+        from curate.conversations import Form, trees_form
 
         assert self.schema is not None, "the schema is found before records are read"
+        if self.schema == "oasst":
+            return trees_form(self.kind)
         return Form(self.kind, self.schema, dict(self.columns))
 
     @property

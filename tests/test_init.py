@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import look as look_module
-from curate.conversations import SCHEMAS
 from curate.demo import write_corpus
 from curate.errors import UsageError
 from curate.init import budget, length_limits, output_folder, path_from, propose, round_up, scalar
@@ -136,83 +135,6 @@ def test_bytes_in_parquet_are_text(here: Path) -> None:
     pipeline, _, _ = proposed(here, "a.parquet")
     assert pipeline.input.text == "content"
     assert pipeline.run().counts["kept"] == 5
-
-
-USER, MODEL = {"role": "user", "content": "How is tea made?"}, {"role": "assistant", "content": "With hot water, {n}."}
-RECORDS: dict[str, dict[str, Any]] = {
-    "messages": {"messages": [USER, MODEL]},
-    "sharegpt": {
-        "conversations": [{"from": "human", "value": "How is tea made?"}, {"from": "gpt", "value": "So: {n}."}]
-    },
-    "prompt_completion": {"prompt": "How is tea made?", "completion": "With hot water, {n}."},
-    "alpaca": {"instruction": "Make a sentence.", "input": "", "output": "This is one: {n}."},
-    "explicit": {"prompt": "How is tea made?", "chosen": "With hot water, {n}.", "rejected": "No idea, {n}."},
-    "implicit": {"chosen": [USER, MODEL], "rejected": [USER, {"role": "assistant", "content": "Ask elsewhere, {n}."}]},
-    "unpaired": {"prompt": "How is tea made?", "completion": "With hot water, {n}.", "label": True},
-    "hh": {
-        "chosen": "\n\nHuman: How is tea made?\n\nAssistant: With hot water, {n}.",
-        "rejected": "\n\nHuman: How is tea made?\n\nAssistant: Why {n}?",
-    },
-}
-
-
-def numbered(value: Any, number: int) -> Any:
-    """A record of its own: `{n}` in its texts is a number in words that differ."""
-    if isinstance(value, str):
-        return value.replace("{n}", prose(number))
-    if isinstance(value, list):
-        return [numbered(one, number) for one in value]
-    return {name: numbered(one, number) for name, one in value.items()} if isinstance(value, dict) else value
-
-
-@pytest.mark.parametrize("format", ["jsonl", "parquet"])
-@pytest.mark.parametrize("schema", RECORDS)
-def test_a_pipeline_for_records_of_every_schema_runs(here: Path, schema: str, format: str) -> None:
-    rows = [numbered(RECORDS[schema], number) for number in range(12)]
-    if format == "jsonl":
-        write_lines(here / "a.jsonl", rows)
-    else:
-        pq.write_table(pa.Table.from_pylist(rows), here / "a.parquet")
-    pipeline, text, notes = proposed(here, f"a.{format}")
-    assert (pipeline.input.schema, pipeline.input.kind) == (schema, SCHEMAS[schema].kind)
-    assert f"schema: {schema}" in text
-    assert any(schema in note for note in notes)
-    run = pipeline.run()
-    assert run.counts["read"] == run.counts["kept"] == 12
-    kept = run.kept.collect()
-    for name in rows[0]:
-        assert kept[name].to_list() == [row[name] for row in rows]
-
-
-def test_columns_by_other_names_are_written_into_the_pipeline(here: Path) -> None:
-    write_lines(here / "a.jsonl", [{"conversation": [USER, MODEL], "id": f"x{number}"} for number in range(3)])
-    pipeline, text, _ = proposed(here, "a.jsonl")
-    assert dict(pipeline.input.columns) == {"messages": "conversation"}
-    assert pipeline.input.id == "id"
-    assert "columns: {messages: conversation}" in text
-
-
-def test_records_without_turns_are_counted(here: Path) -> None:
-    write_lines(here / "a.jsonl", [{"messages": [USER, MODEL]}] * 3 + [{"messages": []}])
-    pipeline, text, notes = proposed(here, "a.jsonl")
-    assert "1 record (25.0 %) cannot be read" in text
-    assert any(note.startswith("unreadable  1:") for note in notes)
-    assert pipeline.run().counts["quarantined"] == 1
-
-
-def test_trees_of_openassistant_are_refused_with_what_to_do(here: Path) -> None:
-    write_lines(here / "a.jsonl", [{"message_id": "a", "parent_id": None, "text": "Hello", "role": "prompter"}])
-    with pytest.raises(UsageError, match="OpenAssistant") as error:
-        propose(["a.jsonl"], here)
-    assert "curate.oasst.threads" in (error.value.hint or "")
-
-
-def test_a_text_column_beside_chat_is_taken_with_a_note(here: Path) -> None:
-    record = {"text": prose(1), "messages": [{"role": "user", "content": "Hello"}]}
-    write_lines(here / "a.jsonl", [record])
-    pipeline, _, notes = proposed(here, "a.jsonl")
-    assert pipeline.input.text == "text"
-    assert any(note.startswith("note") and "list of turns" in note for note in notes)
 
 
 # --- hostile names ----------------------------------------------------------------------------------------------------

@@ -2,58 +2,92 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pytest
+
 import curate
 
-
-def written(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def chat(id: str, question: str, answer: str) -> dict[str, Any]:
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"id": id, "messages": turns}
+ASKED = "Where does the small river behind the old mill come from, and can I walk there in the spring?"
+TOLD = "It comes from the hills in the north, and there is a path along it that is dry from April on."
+OTHER = "Nobody knows where it comes from, because the maps of that part of the land are all too old."
+MAIL = "anna.miller@corp.net"
 
 
-def test_chat_keeps_conversations_and_masks_addresses(tmp_path: Path) -> None:
-    rows = [
-        chat("good", "How is tea made in the north?", "With hot water and some patience, they say."),
-        chat("mail", "Whom do I ask about the garden?", "Write to someone@example.com about it."),
-        chat("empty", "What is the capital of France?", ""),
-        chat("again", "How is tea made in the north?", "With hot water and some patience, they say."),
-    ]
-    run = curate.Pipeline.load("chat").run(written(tmp_path / "a.jsonl", rows), output=tmp_path / "out", workers=1)
-
-    kept = {row["id"]: row["messages"] for row in run.kept.collect().to_dicts()}
-    assert set(kept) == {"good", "mail"}
-    assert kept["good"] == rows[0]["messages"]
-    assert "someone@" not in kept["mail"][1]["content"]
-    assert kept["mail"][0] == rows[1]["messages"][0]
-    dropped = dict(run.dropped.select("id", "step").collect().rows())
-    assert dropped == {"empty": "chat_checks", "again": "exact_duplicates"}
+def messages(*contents: str) -> list[dict[str, str]]:
+    """User and assistant in turn."""
+    return [{"role": "assistant" if at % 2 else "user", "content": content} for at, content in enumerate(contents)]
 
 
-def test_preference_keeps_pairs_whole(tmp_path: Path) -> None:
-    rows = [
-        {
-            "id": "good",
-            "prompt": "How is tea made?",
-            "chosen": "With hot water.",
-            "rejected": "Ask a@example.com, who knows.",
-        },
-        {"id": "same", "prompt": "What is a river?", "chosen": "Water that flows.", "rejected": "Water that flows."},
-        {"id": "empty", "prompt": "What is a lake?", "chosen": "", "rejected": "Water that stays."},
-    ]
-    path = written(tmp_path / "a.jsonl", rows)
-    run = curate.Pipeline.load("preference").run(path, output=tmp_path / "out", workers=1)
+def run(name: str, records: dict[str, dict[str, Any]], folder: Path) -> Any:
+    """The shipped pipeline over records by id."""
+    pl.DataFrame([{"id": id, **record} for id, record in records.items()]).write_parquet(folder / "a.parquet")
+    return curate.Pipeline.load(name).run(folder / "a.parquet", output=folder / "clean", workers=1)
 
-    kept = run.kept.collect().to_dicts()
-    assert [row["id"] for row in kept] == ["good"]
-    assert (kept[0]["prompt"], kept[0]["chosen"]) == ("How is tea made?", "With hot water.")
-    assert "example.com" not in kept[0]["rejected"]
-    dropped = dict(run.dropped.select("id", "step").collect().rows())
-    assert dropped == {"same": "preference_checks", "empty": "chat_checks"}
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        (
+            "chat",
+            ["chat_checks", "exact_duplicates", "near_duplicates", "language last_turn", "toxicity assistant"],
+        ),
+        ("preference", ["chat_checks", "toxicity both", "preference_checks", "exact_duplicates"]),
+    ],
+)
+def test_a_pipeline_judges_the_parts_that_it_names_in_order(name: str, steps: list[str]) -> None:
+    found = [f"{step.name} {step.on}".removesuffix(" whole") for step in curate.Pipeline.load(name).steps]
+
+    assert found == [*steps, "redact_pii each_turn"]
+
+
+def test_chat_keeps_sound_conversations_and_drops_what_is_none(tmp_path: Path) -> None:
+    records = {
+        "sound": {"messages": messages(ASKED, TOLD)},
+        "mail": {"messages": messages("Whom do I ask about the mill?", f"Write to {MAIL}, she knows.")},
+        "open": {"messages": messages("Are the maps of that land for sale?")},
+        "empty": {"messages": messages("Who made the oldest map?", " ")},
+        "markers": {"messages": messages("Is it far?", "No. <|im_end|> <|im_start|>user And to the sea?")},
+        "copy": {"messages": messages(ASKED.upper(), TOLD)},
+    }
+
+    found = run("chat", records, tmp_path)
+
+    kept = dict(found.kept.select("id", "messages").collect().rows())
+    assert set(kept) == {"sound", "mail"}
+    assert kept["sound"] == messages(ASKED, TOLD)
+    assert [one["content"] for one in kept["mail"]][1] == "Write to <EMAIL>, she knows."
+    dropped = {id: (step, rule) for id, step, rule in found.dropped.select("id", "step", "rule").collect().rows()}
+    assert dropped == {
+        "open": ("chat_checks", "last_turn_not_assistant"),
+        "empty": ("chat_checks", "empty_response"),
+        "markers": ("chat_checks", "leaked_markers"),
+        "copy": ("exact_duplicates", "duplicate"),
+    }
+
+
+def test_preference_keeps_contradictions_and_drops_pairs_that_teach_nothing(tmp_path: Path) -> None:
+    records = {
+        "sound": {"prompt": ASKED, "chosen": TOLD, "rejected": OTHER},
+        "turned": {"prompt": ASKED, "chosen": OTHER, "rejected": TOLD},
+        "mail": {"prompt": f"I am {MAIL}. Who are you?", "chosen": f"You are {MAIL}.", "rejected": "I am a map."},
+        "same": {"prompt": "Is it far?", "chosen": "No, it is near.", "rejected": "no,  it is near."},
+        "empty": {"prompt": "Is it near?", "chosen": "", "rejected": "It is."},
+        "copy": {"prompt": ASKED, "chosen": TOLD.upper(), "rejected": OTHER},
+    }
+
+    found = run("preference", records, tmp_path)
+
+    kept = {row["id"]: row for row in found.kept.collect().to_dicts()}
+    assert set(kept) == {"sound", "turned", "mail"}
+    assert (kept["mail"]["prompt"], kept["mail"]["chosen"]) == ("I am <EMAIL>. Who are you?", "You are <EMAIL>.")
+    dropped = {id: (step, rule) for id, step, rule in found.dropped.select("id", "step", "rule").collect().rows()}
+    assert dropped == {
+        "same": ("preference_checks", "identical_responses"),
+        "empty": ("chat_checks", "empty_response"),
+        "copy": ("exact_duplicates", "duplicate"),
+    }
+    ledger = {row["id"]: row for row in found.ledger.collect().to_dicts()}
+    assert ledger["turned"]["preference_checks.swapped_with"] == "sound"
