@@ -66,7 +66,12 @@ def test_the_plan_of_records_finds_their_schema(done: Run, tmp_path: Path) -> No
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the run's own folder goes with it
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("given", [list, pl.DataFrame, lambda rows: pl.DataFrame(rows).to_pandas()], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [list, pl.DataFrame, lambda rows: pl.DataFrame(rows).to_pandas()],
+    ids=str,
+    ids=["list", "polars", "pandas"],
+)
 def test_records_in_memory(given: Any) -> None:
     found = made()(given(PAIRS))
     assert found.kept.collect()["id"].to_list() == [f"p{number}" for number in range(15)]
