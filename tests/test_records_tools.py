@@ -69,7 +69,6 @@ def test_the_plan_of_records_finds_their_schema(done: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "given",
     [list, pl.DataFrame, lambda rows: pl.DataFrame(rows).to_pandas()],
-    ids=str,
     ids=["list", "polars", "pandas"],
 )
 def test_records_in_memory(given: Any) -> None:
