@@ -91,3 +91,16 @@ def test_preference_keeps_contradictions_and_drops_pairs_that_teach_nothing(tmp_
     }
     ledger = {row["id"]: row for row in found.ledger.collect().to_dicts()}
     assert ledger["turned"]["preference_checks.swapped_with"] == "sound"
+
+
+def test_preference_keeps_a_long_pair_and_the_one_that_contradicts_it(tmp_path: Path) -> None:
+    first = " ".join(f"With pot {number} of water" for number in range(30))
+    second = " ".join(f"With leaf {number} of tea" for number in range(30))
+    records = {
+        "a": {"prompt": ASKED, "chosen": first, "rejected": second},
+        "b": {"prompt": ASKED, "chosen": second, "rejected": first},
+    }
+
+    found = run("preference", records, tmp_path)
+
+    assert found.kept.collect()["id"].to_list() == ["a", "b"]
