@@ -245,7 +245,7 @@ class Scored:
     def cells(self, limit: float, which: Flags | None = None) -> Cells:
         """The cells that the rule makes with this limit, of all labels or of some."""
         chosen = np.ones(len(self.stratum), bool) if which is None else which
-        gone = self.score > limit if self.side == "above" else self.score < limit
+        gone = beyond(self.score, self.side, limit)
         return count_cells(self.sizes(limit), self.stratum[chosen], gone[chosen], self.positive[chosen])
 
     def sizes(self, limit: float) -> Whole:
@@ -255,6 +255,11 @@ class Scored:
         lengths = np.array([len(some) for some in self.scores], np.int64)
         removed = lengths - places if self.side == "above" else places
         return np.stack([lengths - removed + self.unscored, removed], axis=1)
+
+
+def beyond(score: Any, side: str | None, limit: float) -> Any:
+    """Whether scores are on the side of a limit where the rule removes: an array, a column or an expression."""
+    return score > limit if side == "above" else score < limit
 
 
 def candidates(score: Numbers, now: float, most: int = 30) -> list[float]:

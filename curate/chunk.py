@@ -624,10 +624,9 @@ def _guarded(step: Planned, stored: _Stored, docs: pl.DataFrame) -> pl.DataFrame
             edits.append(moved)
             errors |= wrong
             made = made.drop(EDITS)
-        if part and stored.kind == "sketch":
+        if part:
             made = gathered(made, where, part, docs.height)
-        elif part:
-            made = gathered(made, where, part, docs.height)
+        if part and stored.kind != "sketch":
             made = made.rename({name: f"{part}.{name}" for name in made.columns})
         found.append(made)
     if edits:

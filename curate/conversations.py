@@ -213,7 +213,7 @@ def _detect(
             wanted = {**{part: part for part in known.columns}, first: column, **columns}
             if all(name in names for name in wanted.values()):
                 form = _named_form(kind, schema, wanted, names)
-                if sum(_reads(form, example) for example in examples) * 2 > len(examples) or not examples:
+                if sum(reads(form, example) for example in examples) * 2 > len(examples) or not examples:
                     return form
     return None
 
@@ -223,7 +223,8 @@ def _turns(side: str, said: Sequence[Said]) -> list[Turn]:
     return [make(Turn, (side, role, content)) for role, content in said]
 
 
-def _reads(form: Form, record: Mapping[str, Any]) -> bool:
+def reads(form: Form, record: Mapping[str, Any]) -> bool:
+    """Whether a record holds turns of this form."""
     try:
         form.turns(record)
     except FormError:

@@ -78,16 +78,7 @@ def _pages(seed: int) -> Iterator[Page]:
         number += 1
         if normalised(text) not in seen:
             seen.add(normalised(text))
-            yield _planted(f"scraped-{len(seen):05d}", _kind(draws), text, draws)
-
-
-def _kind(draws: Draws) -> str:
-    at = draws.below(1000) / 1000
-    for kind, share in SHARES.items():
-        at -= share
-        if at < 0:
-            return kind
-    return PLAIN
+            yield _planted(f"scraped-{len(seen):05d}", draws.shared(SHARES, PLAIN), text, draws)
 
 
 def _planted(id: str, kind: str, text: str, draws: Draws) -> Page:

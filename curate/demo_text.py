@@ -45,6 +45,15 @@ class Draws:
         """One of the values."""
         return values[self.below(len(values))]
 
+    def shared(self, shares: Mapping[str, float], rest: str) -> str:
+        """One of the names, each as often as its share says, or the rest."""
+        at = self.below(1000) / 1000
+        for name, share in shares.items():
+            at -= share
+            if at < 0:
+                return name
+        return rest
+
     def shuffled(self, values: Sequence[T]) -> list[T]:
         """The values in another order."""
         left = list(values)

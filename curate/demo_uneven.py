@@ -65,7 +65,7 @@ def _pages(documents: int, seed: int, terms: Sequence[str]) -> Iterator[tuple[st
     number = 0
     while True:
         draws = Draws(seed, "uneven", number)
-        code = _language(draws)
+        code = draws.shared(PARTS, "en")
         text = prose(languages()[code], draws, max_words=150)
         if code == "en" and draws.below(1000) < 1000 * MENTIONS:
             sentences = draws.shuffled(bundled().benign)[: 2 + draws.below(3)]
@@ -78,15 +78,6 @@ def _pages(documents: int, seed: int, terms: Sequence[str]) -> Iterator[tuple[st
         source = draws.one(SOURCES)
         url = f"https://{source}-{draws.below(SITES)}.example/{code}/{number:06d}"
         yield f"uneven-{len(seen):05d}", text, source, url, code
-
-
-def _language(draws: Draws) -> str:
-    at = draws.below(1000) / 1000
-    for code, part in PARTS.items():
-        at -= part
-        if at < 0:
-            return code
-    return "en"
 
 
 def run_uneven(uneven: Uneven, output: Path, *, strict: bool = False, watch: Quiet | None = None) -> Run:

@@ -7,7 +7,7 @@ sheet can be held against the ledger again. Everything here is computed from the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate import store
+from curate.calibration import beyond
 from curate.errors import UsageError
 from curate.filter import Limit, nearest
 from curate.groups import group_column, label
@@ -125,13 +126,10 @@ def make_design(run: Run, step: str | None, rule: str | None, by: str | None, se
     frame = reached(rules, bare)
     if not frame.height:
         raise UsageError(f"no document reaches the step {step}", hint="name an earlier step: --step")
-    bare = _replace(bare, groups=_groups(frame), **_ends(frame, bare))
+    near_kept, near_removed = _ends(frame, bare)
+    bare = replace(bare, groups=_groups(frame), near_kept=near_kept, near_removed=near_removed)
     members = place(frame, bare)
-    return _replace(bare, sizes=tuple(members.sizes(len(bare.groups) * len(BANDS)))), members
-
-
-def _replace(design: Design, **changes: Any) -> Design:
-    return Design(**{**asdict(design), **changes})
+    return replace(bare, sizes=tuple(members.sizes(len(bare.groups) * len(BANDS)))), members
 
 
 def _asked(rules: LedgerRules, step: str | None, rule: str | None) -> tuple[str, str]:
@@ -206,8 +204,7 @@ def reached(rules: LedgerRules, design: Design) -> pl.DataFrame:
     if design.limit is None:
         removed = pl.col("failed").list.contains(design.task)
     else:
-        limit = pl.lit(design.limit)
-        removed = pl.col("score") > limit if design.side == "above" else pl.col("score") < limit
+        removed = beyond(pl.col("score"), design.side, design.limit)
     return frame.with_columns(removed.fill_null(False).alias("removed")).collect()
 
 
@@ -218,10 +215,10 @@ def _groups(frame: pl.DataFrame) -> tuple[str, ...]:
     return (*names[:MOST_GROUPS], OTHERS) if len(names) > MOST_GROUPS else tuple(names)
 
 
-def _ends(frame: pl.DataFrame, design: Design) -> dict[str, float | None]:
+def _ends(frame: pl.DataFrame, design: Design) -> tuple[float | None, float | None]:
     """Where near ends: half of what is removed is near, and of what is kept WIDE times as many, at most half."""
     if design.limit is None:
-        return {"near_kept": None, "near_removed": None}
+        return None, None
     sign = 1.0 if design.side == "above" else -1.0
     known = frame.filter(pl.col("score").is_not_null())
     scores, gone = sign * known["score"].to_numpy(), known["removed"].to_numpy()
@@ -229,7 +226,7 @@ def _ends(frame: pl.DataFrame, design: Design) -> dict[str, float | None]:
     middle = removed[(len(removed) - 1) // 2] if len(removed) else sign * design.limit
     most = len(kept) // 2 if len(removed) else int(len(kept) * NONE_REMOVED)
     wanted = max(1, min(WIDE * len(removed), most) if len(removed) else most)
-    return {"near_removed": float(sign * middle), "near_kept": _kept_end(kept, wanted, sign, design.limit)}
+    return _kept_end(kept, wanted, sign, design.limit), float(sign * middle)
 
 
 def _kept_end(kept: NDArray[np.float64], wanted: int, sign: float, limit: float) -> float:

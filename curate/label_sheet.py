@@ -110,7 +110,7 @@ def write_sheet(frame: pl.DataFrame, path: Path) -> None:
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read, whole or not at all; raises OutputError where there is one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
         try:
             with os.fdopen(handle, "wb") as file:

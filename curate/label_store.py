@@ -137,7 +137,6 @@ def _append(folder: Path, frame: pl.DataFrame) -> None:
     """Write a file of its own with the next free number."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; a label store is a folder", hint="name a folder with --store")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     for number in _free_numbers(folder):

@@ -7,7 +7,7 @@ for estimates are random within strata, those for learning are the ones closest 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from curate.calibration import (
     Estimate,
     Scored,
     allocate,
+    beyond,
     candidates,
     choose,
     count_cells,
@@ -128,13 +129,12 @@ def _written(sheets: LabelSheets, output: Path, format: str) -> LabelSheets:
         second = output.with_name(f"{output.stem}-{LEARN}{output.suffix}")
     else:
         first, second = (output / f"{sheets.design.task}-{purpose}.{format}" for purpose in (ESTIMATE, LEARN))
-    first.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = [first]
     write_sheet(sheets.estimate, first)
     if sheets.learn.height:
         write_sheet(sheets.learn, second)
         paths.append(second)
-    return LabelSheets(**{**vars(sheets), "paths": tuple(paths)})
+    return replace(sheets, paths=tuple(paths))
 
 
 def _closest(design: Design, members: Members, chosen: NDArray[np.bool_], hunt: int) -> NDArray[np.int64]:
@@ -409,7 +409,7 @@ class _Answers:
         """What the rule removes, as it is."""
         if self.now is None:
             return frame["failed"].list.contains(self.design.task).fill_null(False)
-        gone = frame["score"] > self.now if self.design.side == "above" else frame["score"] < self.now
+        gone: pl.Series = beyond(frame["score"], self.design.side, self.now)
         return gone.fill_null(False)
 
     def _cells(self, answers: pl.DataFrame) -> Cells:

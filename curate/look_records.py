@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from curate.conversations import SCHEMAS, Form, FormError, detect, form_of, trees_form
+from curate.conversations import SCHEMAS, Form, detect, form_of, reads, trees_form
 from curate.errors import UsageError
 from curate.filter import Filter, Limit
 from curate.kinds import kind_of, merge
@@ -66,16 +65,9 @@ def find_form(look: Look) -> Form | None:
         for schema in ("messages", "sharegpt"):
             if name in names:
                 other = form_of("chat", schema, {SCHEMAS[schema].columns[0]: name}, names, None)
-                if sum(_reads(other, record) for record in look.peeked) * 2 > len(look.peeked):
+                if sum(reads(other, record) for record in look.peeked) * 2 > len(look.peeked):
                     return other
     return None
-
-
-def _reads(form: Form, record: Mapping[str, Any]) -> bool:
-    try:
-        return bool(form.turns(record))
-    except FormError:
-        return False
 
 
 def other_columns(form: Form) -> dict[str, str]:

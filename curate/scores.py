@@ -124,23 +124,23 @@ def distributions(
     columns = find_scores(schema, steps)
     numbers = [column for column in columns if column.kind == "number"]
     summaries = _summaries(ledger, [column for column in numbers if not column.several], steps)
-    whole, entries = ledger, []
+    entries = []
     for column in columns:
-        ledger = whole
+        seen = ledger
         if column.several:
-            ledger = whole.select(*VERDICT, column.name).explode(column.name).filter(pl.col(column.name).is_not_null())
-            summaries |= _summaries(ledger, [column] if column.kind == "number" else [], steps)
+            seen = ledger.select(*VERDICT, column.name).explode(column.name).filter(pl.col(column.name).is_not_null())
+            summaries |= _summaries(seen, [column] if column.kind == "number" else [], steps)
         base: dict[str, Any] = {"score": column.name, "step": column.step, "kind": column.kind}
         if column.kind == "number":
             summary = summaries[column.name]
             if column.step is None and column.name in ENGINE_SCORES and summary.documents == 0:
                 continue
             marks = _marks(column.name, limits, schema)
-            entries.append(base | _histogram(ledger, column, steps, summary, marks))
+            entries.append(base | _histogram(seen, column, steps, summary, marks))
         elif column.kind == "label":
-            entries.append(base | _labels(ledger, column, steps))
+            entries.append(base | _labels(seen, column, steps))
         elif column.kind == "flag":
-            entries.append(base | _flags(ledger, column, steps))
+            entries.append(base | _flags(seen, column, steps))
         else:
             entries.append(base | {"type": column.type})
     return entries

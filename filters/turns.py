@@ -13,8 +13,8 @@ from pydantic import Field
 
 from curate.errors import UsageError
 from curate.filter import threshold
+from curate.slices import TURNS_TYPE as TURNS
 
-TURNS = pl.List(pl.Struct({"side": pl.String, "role": pl.String, "start": pl.Int64, "end": pl.Int64}))
 ROWS = pl.UInt32
 ANSWERS = ("response", "chosen", "rejected")
 NAMES = pl.List(pl.String)
