@@ -25,6 +25,7 @@ from curate.turns import (
     SCHEMAS,
     FormError,
     Said,
+    Side,
     Turn,
     came,
     check_count,
@@ -50,24 +51,29 @@ class Form:
 
     def turns(self, record: Mapping[str, Any]) -> list[Turn]:
         """The turns of a record, in the order of its text; `FormError` when it holds none or is not of this form."""
+        return [Turn(side, role, content) for side, said in self.sides(record) for role, content in said]
+
+    def sides(self, record: Mapping[str, Any]) -> list[Side]:
+        """The same as `turns`, side by side; one may be empty."""
         before, after = PARTS[self.schema]
-        prompt = self._said(before, record)
-        sides = [self._said((part,), record) for part in after]
+        prompt = self._said(before, record) if before else []
         if self.kind == "chat":
-            said = prompt + sides[0][_repeated(prompt, sides) :]
+            said = self._said(after, record)
+            if prompt:
+                said = prompt + said[_repeated(prompt, [said]) :]
             if not said:
                 raise FormError(f"{after[0].name}: wanted at least one turn, got none")
-            turns = _turns(PROMPT, said)
             if said[-1][0] == ASSISTANT:
-                turns[-1] = Turn(RESPONSE, *said[-1])
-            return turns
+                return [(PROMPT, said[:-1]), (RESPONSE, said[-1:])]
+            return [(PROMPT, said)]
+        sides = [parts.read(part, self._value(part, record)) for part in after]
         repeated, shared = self._overlap(prompt, sides)
         first = repeated + shared
-        turns = _turns(PROMPT, prompt + sides[0][repeated:first])
         names = (CHOSEN, REJECTED) if len(sides) == 2 else (self._judged(record),)
-        for name, side in zip(names, sides, strict=True):
-            turns += _turns(name, side[first:])
-        return turns
+        if first == 0:
+            return [(PROMPT, prompt), *zip(names, sides, strict=True)]
+        prompt = prompt + sides[0][repeated:first]
+        return [(PROMPT, prompt), *((name, side[first:]) for name, side in zip(names, sides, strict=True))]
 
     def put(self, record: Mapping[str, Any], contents: Sequence[str]) -> dict[str, Any]:
         """The form's own columns with new contents, one for each turn; all else of their structure as it came."""
@@ -99,9 +105,10 @@ class Form:
         return [prompt + sides[0][repeated:first], *(side[first:] for side in sides)]
 
     def _said(self, some: Sequence[Part], record: Mapping[str, Any]) -> list[Said]:
-        if len(some) == 1:
-            return parts.read(some[0], self._value(some[0], record))
-        return [said for part in some for said in parts.read(part, self._value(part, record))]
+        said: list[Said] = []
+        for part in some:
+            said += parts.read(part, self._value(part, record))
+        return said
 
     def _value(self, part: Part, record: Mapping[str, Any]) -> Any:
         column = self.columns.get(part.name)
@@ -218,15 +225,10 @@ def _detect(
     return None
 
 
-def _turns(side: str, said: Sequence[Said]) -> list[Turn]:
-    make = tuple.__new__  # half the time of calling Turn; its fields are these three
-    return [make(Turn, (side, role, content)) for role, content in said]
-
-
 def reads(form: Form, record: Mapping[str, Any]) -> bool:
     """Whether a record holds turns of this form."""
     try:
-        form.turns(record)
+        form.sides(record)
     except FormError:
         return False
     return True
@@ -235,7 +237,12 @@ def reads(form: Form, record: Mapping[str, Any]) -> bool:
 def _repeated(prompt: list[Said], sides: list[list[Said]]) -> int:
     """The length of the prompt when every side begins with it and goes on, else 0."""
     count = len(prompt)
-    return count if count and all(len(side) > count and side[:count] == prompt for side in sides) else 0
+    if count == 0:
+        return 0
+    for side in sides:
+        if len(side) <= count or side[0] != prompt[0] or side[:count] != prompt:
+            return 0
+    return count
 
 
 def _shared(chosen: list[Said], rejected: list[Said], start: int) -> int:

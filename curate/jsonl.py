@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from curate.kinds import INT64, json_text, kind_of, kind_of_messages, messages, wider
-from curate.pieces import Bad, Piece, What, bad_record, read_form
+from curate.pieces import Bad, Piece, What, bad_record, collector_paused, read_form
 from curate.sources import Source
 from curate.streams import BLOCK_BYTES, Lines, read_lines
 
@@ -100,6 +100,7 @@ def json_pieces(
         row += len(part.lines)
 
 
+@collector_paused()
 def _parse(part: Lines, first: int, what: What, id: str | None, max_record: int) -> JsonPiece:
     piece = JsonPiece(first, len(part.lines), part.size, what=what)
     rows: list[int] = []
@@ -160,7 +161,7 @@ def _form_error(record: Any, line: bytes, form: Form, piece: JsonPiece, max_reco
     reason = shape_error(record, line)
     if reason is not None:
         return reason
-    turns = read_form(form, record, max_record)
+    turns = read_form(form, record, max_record, len(line))
     if isinstance(turns, str):
         return turns
     piece.turned.append(turns)
@@ -191,14 +192,28 @@ def shape_error(record: dict[str, Any], line: bytes) -> str | None:
     """Why a record cannot be a row of a table: too many columns, or values that cannot be written again."""
     if len(record) > MAX_COLUMNS:
         return f"more than {MAX_COLUMNS} columns"
-    for value in record.values():
-        if type(value) in (dict, list) and line.count(b"[") + line.count(b"{") > SAFE_DEPTH:
-            try:
-                orjson.dumps(record)
-            except TypeError:
-                return "nested too deep"
-            break
+    if _nested(record) and line.count(b"[") + line.count(b"{") > SAFE_DEPTH:
+        try:
+            orjson.dumps(record)
+        except TypeError:
+            return "nested too deep"
     return None
+
+
+def _nested(record: dict[str, Any]) -> bool:
+    """Whether a record holds more than plain values and lists of objects of plain values, as messages are."""
+    for value in record.values():
+        kind = type(value)
+        if kind is dict:
+            return True
+        if kind is list:
+            for item in value:
+                if type(item) is not dict:
+                    return True
+                for inner in item.values():
+                    if type(inner) is dict or type(inner) is list:
+                        return True
+    return False
 
 
 def _name(value: Any) -> str:

@@ -62,9 +62,16 @@ def kind_of_messages(values: list[Any]) -> str:
             return "json"
         for name, value in message.items():
             known = kinds.get(name)
-            if known != "string" or type(value) is not str:
+            if type(value) is str and (known is None or known == "string"):
+                kinds[name] = "string"
+            else:
                 kinds[name] = wider(known or "null", kind_of(value))
-    return MESSAGES + orjson.dumps(kinds).decode()
+    return _named_kinds(tuple(kinds.items()))
+
+
+@functools.lru_cache(maxsize=256)
+def _named_kinds(kinds: tuple[tuple[str, str], ...]) -> str:
+    return MESSAGES + orjson.dumps(dict(kinds)).decode()
 
 
 @functools.lru_cache(maxsize=256)

@@ -43,7 +43,7 @@ def loaded(text: str) -> list[Any] | None:
 def keys_of(messages: Sequence[Any]) -> Keys | None:
     """The keys that the first message uses; None when it is no message."""
     first = messages[0] if messages else None
-    if not isinstance(first, Mapping):
+    if type(first) is not dict and not isinstance(first, Mapping):  # the first is told apart in a tenth of the time
         return None
     for keys in (OPENAI, SHAREGPT):
         if first.get(keys.role) is not None:
@@ -64,6 +64,19 @@ def as_list(value: Any, where: str) -> list[Any]:
 
 def read(messages: Sequence[Any], keys: Keys, where: str) -> list[Said]:
     """Role and content of each message."""
+    role, content = keys
+    try:  # most are like this: known roles and plain texts
+        said = [(ROLES[message[role]], message[content]) for message in messages]
+    except (KeyError, TypeError, IndexError):
+        return _read_each(messages, keys, where)
+    for one in said:
+        if type(one[1]) is not str:
+            return _read_each(messages, keys, where)
+    return said
+
+
+def _read_each(messages: Sequence[Any], keys: Keys, where: str) -> list[Said]:
+    """The same, looked at one by one."""
     said: list[Said] = []
     for number, message in enumerate(messages):
         try:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import UsageError
 from curate.kinds import escaped, json_text, kind_of_type
-from curate.pieces import Piece, What, bad_record, read_form
+from curate.pieces import Piece, What, bad_record, collector_paused, read_form
 from curate.sources import Source
 from curate.streams import BLOCK_BYTES, PIECE_ROWS, Damage, explain_damage, open_bytes
 
@@ -209,6 +209,7 @@ def _piece(batch: Any, row: int, text: str, max_record: int) -> ParquetPiece:
     return _checked(piece, data, max_record)
 
 
+@collector_paused()
 def _formed(batch: Any, row: int, form: Form, max_record: int) -> ParquetPiece:
     """Rows that are read by their form."""
     piece = ParquetPiece(row, batch.num_rows, 0, range(row, row + batch.num_rows), table=batch)

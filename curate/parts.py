@@ -99,7 +99,7 @@ def _read_spoken(part: Part, value: Any) -> list[Said]:
         value = found
     if not isinstance(value, list):
         raise FormError(f"{part.name}: wanted a text or a list of messages, got {came(value)}")
-    return messages.read(value, _keys(part, value), part.name) if value else []
+    return messages.read(value, messages.keys_of(value) or OPENAI, part.name)
 
 
 def _is_no_prompt(part: Part, value: str) -> bool:

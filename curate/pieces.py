@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -15,7 +17,8 @@ from curate.slices import TURNS, documents
 from curate.streams import RAW_BYTES
 
 if TYPE_CHECKING:
-    from curate.conversations import Form, Turn
+    from curate.conversations import Form
+    from curate.turns import Side
 
 BAD_SCHEMA: dict[str, pl.DataType] = {
     "row": pl.Int64(),
@@ -81,6 +84,18 @@ def bad_record(row: int, id: str | None, error: str, raw: bytes | None) -> Bad:
     return Bad(row, id, error, raw)
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Python's collector waits while many records are made: they hold no cycles, and it would look at each again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @dataclass
 class Piece(ABC):
     """Records whose text is sound, with their row numbers, and the bad ones among them."""
@@ -91,7 +106,7 @@ class Piece(ABC):
     rows: Sequence[int] = field(default_factory=list)  # of the good records
     bad: list[Bad] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)  # columns of objects whose text is not sound
-    turned: list[list[Turn]] = field(default_factory=list)  # the turns of every good record that is read by its form
+    turned: list[list[Side]] = field(default_factory=list)  # what every good record says, if read by its form
 
     @abstractmethod
     def texts(self) -> pl.Series:
@@ -113,6 +128,7 @@ class Piece(ABC):
     def kinds(self) -> dict[str, str]:
         """The kind of every column of the good records, in order of first appearance."""
 
+    @collector_paused()
     def batch(self, file: str, columns: Columns, want: Sequence[str]) -> Batch:
         """The piece as polars columns; records without a usable id move to the bad ones."""
         bad = list(self.bad)
@@ -139,18 +155,19 @@ class Piece(ABC):
         return Batch(records, pl.DataFrame(bad, BAD_SCHEMA, orient="row"))
 
 
-def read_form(form: Form, record: Mapping[str, Any], max_record: int) -> list[Turn] | str:
-    """The turns of a record, or what is wrong with it."""
+def read_form(form: Form, record: Mapping[str, Any], max_record: int, size: int | None = None) -> list[Side] | str:
+    """What a record says side by side, or what is wrong with it; `size` is at least its bytes, where that is known."""
     from curate.conversations import FormError
 
     try:
-        turns = form.turns(record)
+        sides = form.sides(record)
     except FormError as error:
         return str(error)
-    size = sum(len(turn[2]) for turn in turns)
-    if size * 4 > max_record and (size := sum(len(turn[2].encode()) for turn in turns)) > max_record:
-        return f"record too large: {size} bytes, the limit is {max_record}"
-    return turns
+    if size is None or size > max_record:
+        size = sum(len(content.encode()) for _, said in sides for _, content in said)
+        if size > max_record:
+            return f"record too large: {size} bytes, the limit is {max_record}"
+    return sides
 
 
 def hash_ids(ids: pl.Series | Sequence[str | None]) -> NDArray[np.uint64]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from curate.ledger import EDIT_TYPE, apply_edits
 from curate.turns import LISTS
 
 if TYPE_CHECKING:
-    from curate.conversations import Turn
+    from curate.turns import Said, Side
 
 TEXT = "text"
 TURNS = "turns"
@@ -29,24 +30,30 @@ TURNS_TYPE = pl.List(TURN)
 BETWEEN = "\n\n"  # stands between two turns in a record's text
 
 
-def documents(records: Sequence[Sequence[Turn]]) -> tuple[pl.Series, pl.Series]:
-    """The text and the turns of records, from their turns in order."""
-    texts = pl.Series(TEXT, [BETWEEN.join([turn[2] for turn in turns]) for turns in records], dtype=pl.String)
-    flat = [turn for turns in records for turn in turns]
-    sides, roles, contents = zip(*flat, strict=True) if flat else ((), (), ())
+def documents(records: Sequence[Sequence[Side]]) -> tuple[pl.Series, pl.Series]:
+    """The text and the turns of records, from what is said on each side in order."""
+    names: list[str] = []
+    flat: list[Said] = []
+    offsets = np.zeros(len(records) + 1, np.int64)
+    for number, sides in enumerate(records, 1):
+        for name, said in sides:
+            names += [name] * len(said)
+            flat += said
+        offsets[number] = len(flat)
+    contents = [content for _, content in flat]
+    places = offsets.tolist()
+    texts = [BETWEEN.join(contents[begin:end]) for begin, end in pairwise(places)]
     sizes = pl.Series(contents, dtype=pl.String).str.len_bytes().cast(pl.Int64).to_numpy()
-    counts = np.fromiter(map(len, records), np.int64, len(records))
     ends = np.cumsum(sizes + len(BETWEEN)) - len(BETWEEN)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    origin = np.concatenate([[0], ends + len(BETWEEN)])[offsets[:-1]]  # where each record begins
-    ends -= np.repeat(origin, counts)
+    origin = np.append(0, ends + len(BETWEEN))[offsets[:-1]]  # where each record begins
+    ends -= np.repeat(origin, np.diff(offsets))
     columns = {
-        "side": pl.Series(sides, dtype=pl.String),
-        "role": pl.Series(roles, dtype=pl.String),
+        "side": pl.Series(names, dtype=pl.String),
+        "role": pl.Series([role for role, _ in flat], dtype=pl.String),
         "start": pl.Series(ends - sizes, dtype=pl.Int64),
         "end": pl.Series(ends, dtype=pl.Int64),
     }
-    return texts, listed(pl.DataFrame(columns).to_struct(TURNS), offsets)
+    return pl.Series(TEXT, texts, dtype=pl.String), listed(pl.DataFrame(columns).to_struct(TURNS), offsets)
 
 
 # --- slices -----------------------------------------------------------------------------------------------------------
@@ -118,36 +125,81 @@ def placed(edits: pl.Series, where: Slices, turns: pl.Series) -> tuple[pl.Series
 
     An edit that reaches beyond a turn changes each turn as far as it covers it; what stands between turns stays.
     """
-    made: dict[int, list[dict[str, Any]]] = {}
+    some = _Edits.of(edits)
+    begin, stop = where.start[some.row], where.end[some.row]
+    some = _Edits(where.record[some.row], some.start + begin, some.end + begin, some.put)
+    outside = (some.start < begin) | (some.start > some.end) | (some.end > stop)
     wrong: dict[int, str] = {}
-    touched = np.flatnonzero((edits.list.len().fill_null(0) > 0).to_numpy())
-    for at, changes in zip(touched.tolist(), edits[touched].to_list(), strict=True):
-        record, start, end = int(where.record[at]), int(where.start[at]), int(where.end[at])
-        shifted = [{**change, "start": change["start"] + start, "end": change["end"] + start} for change in changes]
-        for change in shifted:
-            if not start <= change["start"] <= change["end"] <= end:
-                wrong[record] = (
-                    f"edit {change['start'] - start}..{change['end'] - start} leaves its text of {end - start} bytes"
-                )
-        made.setdefault(record, []).extend(shifted)
-    whole: list[list[dict[str, Any]] | None] = [None] * len(turns)
-    rows = sorted(set(made) - set(wrong))
-    for record, spans in zip(rows, turns[rows].to_list(), strict=True):
-        whole[record] = _clipped(made[record], spans)
-    return pl.Series("edits", whole, EDIT_TYPE), wrong
+    for at in np.flatnonzero(outside).tolist():
+        start, end, size = (int(value) for value in (some.start[at], some.end[at], stop[at] - begin[at]))
+        wrong[int(some.row[at])] = (
+            f"edit {start - int(begin[at])}..{end - int(begin[at])} leaves its text of {size} bytes"
+        )
+    if wrong:
+        some = some.take(np.flatnonzero(~np.isin(some.row, list(wrong))))
+    some = _clipped(some.take(np.lexsort((some.end, some.start, some.row))), turns)
+    fields = {"start": some.start, "end": some.end, "put": some.put}
+    offsets = np.searchsorted(some.row, np.arange(len(turns) + 1)).astype(np.int64)
+    return listed(pl.DataFrame(fields).to_struct("edits"), offsets).cast(EDIT_TYPE), wrong
 
 
-def _clipped(changes: list[dict[str, Any]], turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Edits:
+    """Edits end to end: the row of each, its range of bytes, and what is put there; one shape."""
+
+    row: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    put: pl.Series
+
+    @classmethod
+    def of(cls, edits: pl.Series) -> _Edits:
+        """The edits of a column of lists."""
+        counts = edits.list.len().fill_null(0).to_numpy().astype(np.int64)
+        flat = edits.filter(pl.Series(counts > 0)).explode().struct
+        start, end = (flat.field(name).cast(pl.Int64).to_numpy() for name in ("start", "end"))
+        return cls(np.repeat(np.arange(len(counts)), counts), start, end, flat.field("put").fill_null(""))
+
+    def take(self, places: NDArray[np.intp]) -> _Edits:
+        """Those at some places."""
+        return _Edits(self.row[places], self.start[places], self.end[places], self.put[places])
+
+
+class _Spans:
+    """The turns of records end to end, on one line of bytes on which no two records touch."""
+
+    def __init__(self, turns: pl.Series) -> None:
+        counts = turns.list.len().fill_null(0).to_numpy().astype(np.int64)
+        self.flat = turns.filter(pl.Series(counts > 0)).explode().struct.unnest()
+        self.start, self.end = (self.flat[name].to_numpy() for name in ("start", "end"))
+        self.offsets = np.append(0, np.cumsum(counts))
+        sizes = np.zeros(len(counts), np.int64)
+        sizes[counts > 0] = self.end[self.offsets[1:][counts > 0] - 1]
+        self.base = np.append(0, np.cumsum(sizes + 1))[:-1]  # where each record begins on the line
+        self.shift = np.repeat(self.base, counts)
+
+
+def _clipped(some: _Edits, turns: pl.Series) -> _Edits:
     """Edits cut to the turns that they touch; the first piece takes what is put."""
-    found: list[dict[str, Any]] = []
-    for change in sorted(changes, key=lambda change: (change["start"], change["end"])):
-        put = change["put"] or ""
-        for turn in turns:
-            start, end = max(change["start"], turn["start"]), min(change["end"], turn["end"])
-            if start < end or (start == end and change["start"] == change["end"]):
-                found.append({"start": start, "end": end, "put": put})
-                put = ""
-    return found
+    spans = _Spans(turns)
+    base = spans.base[some.row]
+    inserts = some.start == some.end  # they touch a turn whose begin or end they stand at
+    ends, starts = spans.end + spans.shift, spans.start + spans.shift
+    low, high = some.start + base, some.end + base
+    first = np.where(inserts, np.searchsorted(ends, low, "left"), np.searchsorted(ends, low, "right"))
+    last = np.where(inserts, np.searchsorted(starts, high, "right"), np.searchsorted(starts, high, "left"))
+    counts = np.maximum(last - first, 0)
+    edit = np.repeat(np.arange(len(counts)), counts)
+    turn = np.arange(len(edit)) - np.repeat(np.append(0, np.cumsum(counts))[:-1] - first, counts)
+    start = np.maximum(some.start[edit], spans.start[turn])
+    end = np.minimum(some.end[edit], spans.end[turn])
+    touching = (start < end) | inserts[edit]
+    edit, start, end = edit[touching], start[touching], end[touching]
+    puts = some.put[edit]
+    again = np.append(False, edit[1:] == edit[:-1])[: len(edit)]
+    if again.any():
+        puts = puts.scatter(np.flatnonzero(again), "")
+    return _Edits(some.row[edit], start, end, puts)
 
 
 def whole(docs: pl.DataFrame) -> Slices:
@@ -165,26 +217,26 @@ def edited(docs: pl.DataFrame, edits: pl.Series) -> tuple[pl.DataFrame, dict[int
     touched = (edits.list.len().fill_null(0) > 0).to_numpy().copy()
     touched[list(wrong)] = False
     rows = np.flatnonzero(touched)
-    if len(rows) == 0:
-        return docs, wrong
-    pairs = zip(docs[TURNS][rows].to_list(), edits[rows].to_list(), strict=True)
-    moved = pl.Series(TURNS, [_moved(turns, changes) for turns, changes in pairs], TURNS_TYPE)
-    return docs.with_columns(replaced(docs[TURNS], rows, moved)), wrong
+    if len(rows):
+        docs = docs.with_columns(replaced(docs[TURNS], rows, _moved(docs[TURNS][rows], edits[rows])))
+    return docs, wrong
 
 
-def _moved(turns: list[dict[str, Any]], changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _moved(turns: pl.Series, edits: pl.Series) -> pl.Series:
     """Turns after the edits within them."""
-    waiting = sorted(changes, key=lambda change: (change["start"], change["end"]))
-    found: list[dict[str, Any]] = []
-    at = shift = 0
-    for turn in turns:
-        start = turn["start"] + shift
-        while at < len(waiting) and waiting[at]["start"] <= turn["end"]:
-            change = waiting[at]
-            shift += len((change["put"] or "").encode()) - (change["end"] - change["start"])
-            at += 1
-        found.append({**turn, "start": start, "end": turn["end"] + shift})
-    return found
+    spans, some = _Spans(turns), _Edits.of(edits)
+    longer = some.put.str.len_bytes().cast(pl.Int64).to_numpy() - (some.end - some.start)
+    places = some.start + spans.base[some.row]
+    order = np.argsort(places, kind="stable")
+    shifts = np.append(0, np.cumsum(longer[order]))
+    before = shifts[np.searchsorted(places[order], spans.base)]  # by all edits of earlier records
+    through = shifts[np.searchsorted(places[order], spans.end + spans.shift, "right")]
+    counts = np.diff(spans.offsets)
+    end = through - np.repeat(before, counts)
+    start = np.append(0, end)[:-1]
+    start[spans.offsets[:-1][counts > 0]] = 0
+    moved = spans.flat.with_columns(pl.Series("start", spans.start + start), pl.Series("end", spans.end + end))
+    return listed(moved.to_struct(TURNS), spans.offsets)
 
 
 def replaced(column: pl.Series, rows: NDArray[np.int64], values: pl.Series) -> pl.Series:

@@ -12,6 +12,7 @@ PROMPT, RESPONSE, CHOSEN, REJECTED = "prompt", "response", "chosen", "rejected"
 USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"
 
 Said = tuple[str, str]  # role and content, before the side is known
+Side = tuple[str, list[Said]]  # a side of a record and what is said on it, in order
 
 
 class Turn(NamedTuple):
