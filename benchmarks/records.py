@@ -3,7 +3,8 @@
     python benchmarks/records.py [MEGABYTES]
 
 The texts are made of random words, so that the figure depends on no data. Plain texts are one turn each; chats have
-four turns, preference records a prompt of two turns and two answers; steps judge each turn (`on: each_turn`).
+four turns, preference records a prompt of two turns and two answers, as messages or as transcripts (where both
+transcripts repeat the prompt); steps judge each turn (`on: each_turn`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,20 @@ def inputs(texts: list[str]) -> dict[str, list[dict[str, Any]]]:
              "rejected": [one[3]]}
             for one in several
         ],
+        "transcripts": [
+            {"chosen": transcript(one[0], one[1], one[2]), "rejected": transcript(one[0], one[1], one[3])}
+            for one in several
+        ],
     }  # fmt: skip
+
+
+def transcript(*messages: dict[str, str]) -> str:
+    """Messages in turn as HH-RLHF writes them."""
+    markers = ("Human", "Assistant")
+    return "".join(f"\n\n{markers[n % 2]}: {message['content']}" for n, message in enumerate(messages))
+
+
+KINDS = {"text": "text", "chat": "chat", "preference": "preference", "transcripts": "preference"}
 
 
 def run(kind: str, file: Path, output: Path) -> Run:
@@ -65,7 +79,7 @@ def run(kind: str, file: Path, output: Path) -> Run:
     on = "whole" if kind == "text" else "each_turn"
     filters = (("length", Length(min_words=5)), ("pii", RedactPii()), ("language", Language(keep=["en"])))
     steps = [Step(name=name, filter=filter, on=on) for name, filter in filters]
-    pipeline = Pipeline(steps=steps, input={"kind": kind}, audit={"sample": 0})
+    pipeline = Pipeline(steps=steps, input={"kind": KINDS[kind]}, audit={"sample": 0})
     return pipeline.run(str(file), output, workers=1)
 
 
@@ -80,7 +94,7 @@ def main() -> None:
         for kind, records in inputs(list(turns(size))).items():
             (folder / f"{kind}.jsonl").write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in records))
         for repeat in range(REPEATS):
-            for kind in ("text", "chat", "preference"):
+            for kind in KINDS:
                 started = time.perf_counter()
                 done = run(kind, folder / f"{kind}.jsonl", folder / f"{kind}-{repeat}")
                 took = time.perf_counter() - started

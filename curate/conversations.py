@@ -34,10 +34,7 @@ from curate.turns import (
 __all__ = ["SCHEMAS", "Form", "FormError", "Turn", "convert", "detect", "form_of", "trees_form"]
 
 KINDS = ("chat", "preference")
-_OTHER_COLUMNS = {
-    "messages": ("messages", "conversations", "conversation"),
-    "sharegpt": ("conversations", "conversation"),
-}
+LISTS_OF_TURNS = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")  # columns in data sets
 
 
 @dataclass(frozen=True)
@@ -216,7 +213,8 @@ def _detect(
         if kind not in (None, known.kind) or not {*columns} <= {*known.columns, *known.optional}:
             continue
         first = known.columns[0]
-        for column in [columns[first]] if first in columns else _OTHER_COLUMNS.get(schema, (first,)):
+        others = LISTS_OF_TURNS if first in LISTS_OF_TURNS and examples else ()  # examples tell the schemas apart
+        for column in [columns[first]] if first in columns else dict.fromkeys((first, *others)):
             wanted = {**{part: part for part in known.columns}, first: column, **columns}
             if all(name in names for name in wanted.values()):
                 form = _named_form(kind, schema, wanted, names)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from curate.conversations import SCHEMAS, Form, detect, form_of, reads, trees_form
+from curate.conversations import LISTS_OF_TURNS, SCHEMAS, Form, detect, trees_form
 from curate.errors import UsageError
 from curate.filter import Filter, Limit
 from curate.kinds import kind_of, merge
@@ -16,7 +16,6 @@ from curate.oasst import is_oasst, threads
 from curate.pieces import What
 from curate.records import OASST
 
-CHAT_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")
 SPEAKERS, UTTERANCES = {"role", "from", "speaker"}, {"content", "value", "text"}
 PAIR = ("chosen", "rejected")
 
@@ -34,7 +33,7 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
             "these are OpenAssistant's messages; written as JSON lines, `schema: oasst` makes conversations of them"
         )
         return *choose_text(look), [remark]
-    form = find_form(look)
+    form = detect([*look.columns], look.peeked)
     sign = record_kind(look) if form is None else _sign(form)
     if named_text(look) is not None:
         name, why = choose_text(look)
@@ -53,21 +52,6 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
         )
     name, why = choose_text(look)
     return name, why, []
-
-
-def find_form(look: Look) -> Form | None:
-    """The form by which more than half of the records read; a list of turns may have any of its usual names."""
-    names = [*look.columns]
-    form = detect(names, look.peeked)
-    if form is not None or not look.peeked:
-        return form
-    for name in CHAT_NAMES:
-        for schema in ("messages", "sharegpt"):
-            if name in names:
-                other = form_of("chat", schema, {SCHEMAS[schema].columns[0]: name}, names, None)
-                if sum(reads(other, record) for record in look.peeked) * 2 > len(look.peeked):
-                    return other
-    return None
 
 
 def other_columns(form: Form) -> dict[str, str]:
@@ -94,7 +78,7 @@ def record_kind(look: Look) -> str | None:
     """The sign that records are chat or preference records, though no schema may read them; None for plain text."""
     if all(any(value for value in look.values(name)) for name in PAIR):
         return "a pair of columns, chosen and rejected"
-    for name in CHAT_NAMES:
+    for name in LISTS_OF_TURNS:
         values = [value for value in look.values(name) if value]
         if values and all(_is_chat(value) for value in values):
             return f"a column {name} with a list of turns"

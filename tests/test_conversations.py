@@ -545,6 +545,13 @@ def test_a_schema_is_found_under_another_name_of_its_column() -> None:
     assert form_of("chat", None, {"conversations": "talk"}, ["talk"], record) == form("sharegpt", conversations="talk")
 
 
+@pytest.mark.parametrize("column", ["turns", "dialogue", "dialog"])
+def test_a_list_of_turns_may_have_any_of_its_usual_names_where_a_record_shows_it(column: str) -> None:
+    said = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    assert detect([column], [{column: said}]) == form("sharegpt", conversations=column)
+    assert detect([column], []) is None
+
+
 def test_most_of_the_examples_decide() -> None:
     good, bad = {"messages": messages("q")}, {"messages": None}
     assert detect(["messages"], [good, bad, good]) is not None
