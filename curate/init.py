@@ -31,7 +31,7 @@ from curate.look import (
     unite_columns,
 )
 from curate.look_records import choose, made_of_trees, other_columns, schema_name
-from curate.pieces import What
+from curate.pieces import What, reads_trees
 
 if TYPE_CHECKING:
     from curate.conversations import Form
@@ -81,7 +81,7 @@ def propose(data: Sequence[str], base: Path) -> tuple[str, list[str]]:
     look = look_at(data, Path.cwd())
     paths = [path_from(path, base) for path in data]
     what, why, remarks = choose(look)
-    if not isinstance(what, str) and what.trees:
+    if reads_trees(what):
         look = made_of_trees(look)
     unite_columns(look, what, None)  # a file without the text column is an error before anything is read
     candidates = id_candidates(look, what)

@@ -18,7 +18,7 @@ import polars as pl
 from curate.console import clean
 from curate.errors import UsageError
 from curate.kinds import merge
-from curate.pieces import What
+from curate.pieces import What, reads_trees
 from curate.read import Columns, Cut, Source, Survey, find_sources, read, unite
 
 MAX_RECORDS = 10_000
@@ -299,7 +299,7 @@ def read_sample(look: Look, what: What, extra: Sequence[str]) -> Sample:
     whole = len(look.read) == len(look.sources)
     left, waiting = MAX_RECORDS, len(look.read)
     for source in sorted(look.read, key=lambda source: source.size):  # what small files do not use goes to large ones
-        cuts = list(_cuts(source))
+        cuts = list(_cuts(source, what))
         some = spread(cuts, GROUPS)
         most = -(-max(1, left // waiting) // max(1, len(some)))
         whole &= len(some) == len(cuts)
@@ -315,12 +315,12 @@ def read_sample(look: Look, what: What, extra: Sequence[str]) -> Sample:
     return Sample(pl.concat(frames) if frames else empty, dict(errors.most_common()), whole)
 
 
-def _cuts(source: Source) -> Iterator[Cut]:
+def _cuts(source: Source, what: What) -> Iterator[Cut]:
     """The row groups of a Parquet file, one cut each; any other file is one cut."""
     from curate.parquet import open_parquet
     from curate.streams import Damage
 
-    if source.format != "parquet":
+    if source.format != "parquet" or reads_trees(what):
         yield Cut(0, -1, 0, 0)
         return
     try:

@@ -26,11 +26,12 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
     A column that is called text wins over turns beside it.
     """
     if is_oasst([*look.columns], look.peeked):
-        if all(source.format == "jsonl" for source in look.sources):
+        if all(source.format != "csv" for source in look.sources):
             other = "by their ranks, write `kind: preference` in the place of `kind: chat`"
             return trees_form("chat"), "by the columns of OpenAssistant's trees", [f"to make pairs of answers {other}"]
         remark = (
-            "these are OpenAssistant's messages; written as JSON lines, `schema: oasst` makes conversations of them"
+            "these are OpenAssistant's messages; written as JSON lines or Parquet, `schema: oasst` makes "
+            "conversations of them"
         )
         return *choose_text(look), [remark]
     form = detect([*look.columns], look.peeked)

@@ -1,8 +1,9 @@
-"""OpenAssistant messages in JSON lines read as records: threads for chat, ranked pairs for preference.
+"""OpenAssistant messages in JSON lines or Parquet read as records: threads for chat, ranked pairs for preference.
 
 A reply may be anywhere in its file, so a file is one cut and is held in memory whole, with the records made of it; a
 tree never goes over two files. Records are numbered in the order in which they are made, and after them come the
-lines and messages that are in none, each with its place in the file.
+lines and messages that are in none, each with its place in the file. A row of Parquet counts as the line that it would
+be in JSON.
 """
 
 from __future__ import annotations
@@ -47,17 +48,27 @@ def _messages(source: Source, max_record: int) -> tuple[dict[int, bytes], list[B
     """The lines that are objects by their number, the others, and the bytes of all."""
     found: dict[int, bytes] = {}
     bad: list[Bad] = []
-    number = size = 0
-    for part in read_lines(source, max_record=max_record, size=BLOCK_BYTES):
-        size += part.size
-        for at, line in enumerate(part.lines):
-            error = part.faults.get(at) or line_error(line)
-            if error is None:
-                found[number] = line
-            else:
-                bad.append(bad_record(0, None, f"{error} (row {number})", line))
-            number += 1
+    size = 0
+    for number, (line, error, more) in enumerate(_lines(source, max_record)):
+        size += more
+        if error is None:
+            found[number] = line
+        else:
+            bad.append(bad_record(0, None, f"{error} (row {number})", line or None))
     return found, bad, size
+
+
+def _lines(source: Source, max_record: int) -> Iterator[tuple[bytes, str | None, int]]:
+    """Each line, what is wrong with it, and the bytes of the file that it stands for."""
+    if source.format == "parquet":
+        from curate.parquet import parquet_objects
+
+        for row in parquet_objects(source):
+            yield (row, None, len(row)) if isinstance(row, bytes) else (b"", row, 0)
+        return
+    for part in read_lines(source, max_record=max_record, size=BLOCK_BYTES):
+        for at, line in enumerate(part.lines):
+            yield line, part.faults.get(at) or line_error(line), 0 if at else part.size
 
 
 def _in_the_file(place: str, numbers: list[int]) -> tuple[int, str]:

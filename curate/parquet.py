@@ -161,6 +161,29 @@ def parquet_pieces(
         yield from _lost(row, 1, str(damage))
 
 
+def parquet_objects(source: Source) -> Iterator[bytes | str]:
+    """Every row of a file as a JSON object; where it is damaged, what is wrong in place of each row that is lost."""
+    try:
+        with open_parquet(source) as file:
+            parquet_kinds(source, file, "")
+            names = file.schema_arrow.names
+            for group in range(file.metadata.num_row_groups):
+                promised, done, reason = file.metadata.row_group(group).num_rows, 0, None
+                try:
+                    for batch in group_batches(file, group, names):
+                        batch = batch.slice(0, promised - done)
+                        columns = [_series(batch.column(at)).to_list() for at in range(len(names))]
+                        for row in zip(*columns, strict=True):
+                            yield json_text(dict(zip(names, row, strict=True))).encode()
+                        done += batch.num_rows
+                except (OSError, pa.ArrowException) as error:
+                    reason = explain_damage(source, error)
+                reason = reason or _short(done, promised)
+                yield from [f"{reason} (row group {group})"] * (promised - done)
+    except Damage as damage:
+        yield str(damage)
+
+
 def _group(
     source: Source, file: Any, group: int, row: int, what: What, names: Sequence[str], max_record: int
 ) -> Iterator[Piece]:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -66,6 +66,11 @@ class Columns:
 
 
 What: TypeAlias = "str | Form"  # what is read of a record: the column of its text, or its form
+
+
+def reads_trees(what: What) -> TypeGuard[Form]:
+    """Whether records are made of the messages of a whole file."""
+    return not isinstance(what, str) and what.trees
 
 
 class Bad(NamedTuple):

@@ -22,7 +22,7 @@ from curate.errors import UsageError
 from curate.jsonl import json_pieces
 from curate.kinds import merge, type_of
 from curate.parquet import group_batches, open_parquet, parquet_kinds, parquet_pieces
-from curate.pieces import BAD_SCHEMA, Batch, Columns, Piece, What, hash_ids
+from curate.pieces import BAD_SCHEMA, Batch, Columns, Piece, What, hash_ids, reads_trees
 from curate.sources import Source, find_sources
 from curate.streams import PIECE_ROWS, Damage, explain_damage, stopped
 
@@ -68,7 +68,7 @@ def survey(
     and empty when `id` is None; `id` need not be there.
     """
     digest = None if source.remote else _sha256(source)
-    if source.format == "parquet":
+    if source.format == "parquet" and not reads_trees(what):
         columns, cuts, hashes = _survey_parquet(source, what, id, chunk_bytes)
     else:
         columns, cuts, hashes = _survey_lines(source, what, id, chunk_bytes, max_record)
@@ -88,13 +88,12 @@ _Found = tuple[dict[str, str], list[Cut], list[NDArray[np.uint64]]]
 
 
 def _survey_lines(source: Source, what: What, id: str | None, chunk_bytes: int, max_record: int) -> _Found:
-    """Survey of JSONL and CSV: plain JSONL is cut at line ends, other files are one cut."""
+    """Survey of JSONL, CSV and messages of trees: plain JSONL is cut at line ends, other files are one cut."""
     columns: dict[str, str] = {}
     seen: dict[str, str] = {}
     cuts: list[Cut] = []
     hashes: list[NDArray[np.uint64]] = []
-    trees = not isinstance(what, str) and what.trees
-    divisible = source.format == "jsonl" and source.compression is None and not trees
+    divisible = source.format == "jsonl" and source.compression is None and not reads_trees(what)
     start = place = row = rows = 0
     for piece in _line_pieces(source, 0, -1, 0, what, id, max_record, chunk_bytes):
         _widen(source, columns, piece.kinds())
@@ -206,7 +205,7 @@ def unite(surveys: Sequence[tuple[Source, Survey]], what: What, id: str | None) 
     for source, found in surveys:
         if not found.columns:
             continue
-        if source.format != "jsonl":
+        if source.format != "jsonl" and not reads_trees(what):
             if isinstance(what, str):
                 _check_column(source, found, what, "text", ("string", "null"))
             if id is not None:
@@ -282,7 +281,7 @@ def read(
     if want is None:
         want = [name for name in columns.types if name not in (columns.text, columns.id)]
     pieces: Iterator[Piece]
-    if source.format == "parquet":
+    if source.format == "parquet" and not reads_trees(columns.what):
         names = [name for name in (columns.id, *want) if name is not None]
         groups = range(cut.start, max(cut.stop, cut.start))
         pieces = parquet_pieces(
@@ -300,7 +299,7 @@ def _line_pieces(
 ) -> Iterator[Piece]:
     if source.format == "csv":
         return csv_pieces(source, what=what, id=id, max_record=max_record, size=size)
-    if not isinstance(what, str) and what.trees:
+    if reads_trees(what):
         from curate.oasst_rows import oasst_pieces
 
         return oasst_pieces(source, what=what, max_record=max_record)

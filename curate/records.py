@@ -73,10 +73,10 @@ def check_trees(
     sources: Sequence[Source], names: Sequence[str], examples: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
 ) -> None:
     """Refuse an input that is said to hold messages of OpenAssistant and cannot be read as such."""
-    other = next((source for source in sources if source.format != "jsonl"), None)
-    if other is not None:
+    other = next((source for source in sources if source.format == "csv"), None)
+    if other is not None:  # a rank and a parent that is null are text there
         raise UsageError(
-            f"{other.file}: `schema: oasst` is read from JSON lines only",
+            f"{other.file}: `schema: oasst` is read from JSON lines and Parquet only",
             hint="write the messages as JSON lines, or the records that `curate.oasst.threads` makes of them",
         )
     if columns:

@@ -188,7 +188,7 @@ def test_survey_and_read_see_the_same_records_whatever_the_batches(here: Path, b
 @pytest.mark.parametrize(
     ("name", "input", "words"),
     [
-        ("a.parquet", "schema: oasst", "JSON lines only"),
+        ("a.csv", "schema: oasst", "JSON lines and Parquet only"),
         ("a.jsonl", "schema: oasst, columns: {messages: text}", "no columns to name"),
         ("b.jsonl", "schema: oasst", "wanted messages of OpenAssistant, got the columns text"),
     ],
@@ -196,7 +196,7 @@ def test_survey_and_read_see_the_same_records_whatever_the_batches(here: Path, b
 def test_what_cannot_be_read_as_trees_is_refused_with_a_hint(here: Path, name: str, input: str, words: str) -> None:
     write_lines(here / "a.jsonl", FLAT)
     write_lines(here / "b.jsonl", [{"text": "Hello"}])
-    pl.DataFrame(FLAT).write_parquet(here / "a.parquet")
+    pl.DataFrame(FLAT).write_csv(here / "a.csv")
     pipeline = curate.Pipeline.parse(
         f"input: {{paths: [{name}], kind: chat, {input}}}\nsteps: [chat_checks]", base=here
     )
@@ -220,13 +220,61 @@ def test_init_writes_a_pipeline_of_threads_that_runs(here: Path, rows: list[Any]
     assert (counts["read"], counts["kept"], counts["quarantined"]) == (2, 2, 0)
 
 
-def test_init_reads_messages_in_parquet_as_texts_and_says_what_else_there_is(here: Path) -> None:
-    pl.DataFrame(FLAT).write_parquet(here / "a.parquet")
+def test_init_reads_messages_in_csv_as_texts_and_says_what_else_there_is(here: Path) -> None:
+    pl.DataFrame(FLAT).write_csv(here / "a.csv")
 
-    text, notes = propose(["a.parquet"], here)
+    text, notes = propose(["a.csv"], here)
 
     assert curate.Pipeline.parse(text, base=here).input.kind == "text"
     assert "schema: oasst" in " ".join(" ".join(notes).split())
+
+
+def written(folder: Path, name: str, kind: str) -> pl.DataFrame:
+    """What a run over one file of messages publishes."""
+    text = f"input: {{paths: [{name}], kind: {kind}, schema: oasst}}\nsteps: [{{length: {{min_words: 1}}}}]"
+    curate.Pipeline.parse(text, base=folder).run(output=folder / f"out-{name}", workers=1)
+    return pl.read_parquet(folder / f"out-{name}" / "dataset" / "data" / "*.parquet")
+
+
+@pytest.mark.parametrize("rows", [FLAT, NESTED])
+@pytest.mark.parametrize("kind", ["chat", "preference"])
+def test_messages_in_parquet_give_the_records_that_their_lines_give(here: Path, rows: list[Any], kind: str) -> None:
+    write_lines(here / "a.jsonl", rows)
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(here / "a.parquet", row_group_size=2)
+
+    lines, table = (written(here, name, kind) for name in ("a.jsonl", "a.parquet"))
+
+    for name in ("messages", "prompt", "chosen", "rejected"):
+        assert (name in lines.columns) == (name in table.columns)
+        if name in lines.columns:
+            assert lines[name].to_list() == table[name].to_list()
+    assert lines["id"].to_list() == table["id"].to_list()
+    assert lines.height > 0
+
+
+def test_init_writes_a_pipeline_for_messages_in_parquet(here: Path) -> None:
+    pl.DataFrame(FLAT).write_parquet(here / "a.parquet", row_group_size=2)
+
+    text, _ = propose(["a.parquet"], here)
+
+    pipeline = curate.Pipeline.parse(text, base=here)
+    assert (pipeline.input.kind, pipeline.input.schema) == ("chat", "oasst")
+    assert pipeline.run(workers=1).counts["kept"] == 2
+
+
+def test_a_truncated_parquet_file_of_messages_is_one_bad_record(here: Path) -> None:
+    pl.DataFrame(FLAT).write_parquet(here / "a.parquet")
+    write_lines(here / "b.jsonl", FLAT)
+    (here / "a.parquet").write_bytes((here / "a.parquet").read_bytes()[:-9])
+    pipeline = curate.Pipeline.parse(
+        "input: {paths: [a.parquet, b.jsonl], kind: chat, schema: oasst}\nsteps: [chat_checks]\nmax_quarantined: 100%",
+        base=here,
+    )
+
+    found = pipeline.run(output=here / "out", workers=1)
+
+    assert found.counts["quarantined"] == 1
+    assert "truncated" in found.quarantine["error"].item()
 
 
 def test_threads_that_mostly_end_with_the_user_are_proposed_to_be_kept(here: Path) -> None:
