@@ -155,6 +155,14 @@ def test_texts_are_refused_when_the_run_is_planned() -> None:
         ("Great question! It is blue.", ["flattery"]),
         ("Yes, it is.", []),
         ("Plain words, 3 - 4 of them.", []),
+        ("**两** and 中文**粗体**中文", ["bold"]),
+        ("x**2 + y**2, f(**a, **b), __init__ and __main__", []),
+        ("I\u2019m sorry, I can\u2019t.", ["refusal"]),
+        ("Sorry, we're not allowed to say.", ["refusal"]),
+        ("I'm sorry that this happened to you. I'm sorry if it hurts.", []),
+        ("I'm sorry, I don't understand the question.", []),
+        ("I can't help but admire it. He works as an air traffic controller.", []),
+        ("I'm not going to lie: it is hard.", []),
     ],
 )
 def test_marks_of_a_response(response: str, marks: list[str]) -> None:
@@ -166,10 +174,12 @@ def test_marks_of_a_response(response: str, marks: list[str]) -> None:
 
 def test_agreement_counts_only_after_an_opinion() -> None:
     scores = score(
-        pair("I think that cats are best.", "You're right!", "No."), pair("Are cats best?", "You're right!", "No.")
+        pair("I think that cats are best.", "You're right!", "No."),
+        pair("Are cats best?", "You're right!", "No."),
+        pair("I think that cats are best.", "Absolutely not!", "No."),
     )
 
-    assert scores["chosen_marks"].to_list() == [["agreement"], []]
+    assert scores["chosen_marks"].to_list() == [["agreement"], [], []]
 
 
 def test_surface_features_of_a_pair_turned_round_are_the_opposite() -> None:
@@ -399,7 +409,7 @@ def test_pairs_of_hh_rlhf_have_the_known_defects_and_lengths() -> None:
     found = tables(docs)
     bias = found["bias"]
     refusals = found["marks"].filter(pl.col("mark") == "refusal").select("chosen", "rejected").row(0)
-    assert refusals == (137, 55)  # by our pattern; SCIENCE 4.2 has 47 and 25 by a narrower one
+    assert refusals == (79, 30)  # by our pattern, about 104 of them right; SCIENCE 4.2 has 47 and 25 by another
     assert value(bias, "mean words of chosen") == pytest.approx(30.8, abs=0.05)
     assert value(bias, "mean words of rejected") == pytest.approx(38.8, abs=0.05)
     row = bias.row(0, named=True)  # SCIENCE 4.2: rejected longer in 56.2 % [54.1, 58.2]
