@@ -30,19 +30,20 @@ class ChatChecks(Filter, name="chat_checks"):
 
     Every record is judged as its conversations: the prompt with the response, or with chosen and with rejected. What is
     found is a boolean score; `drop` makes it a rule. By default records are dropped whose last turn is not the
-    assistant's, whose response is empty, or that have markers of a chat template inside a turn; such markers at the
-    ends of a turn are cut off. All else is tagged. The patterns are our own and know English names and texts.
+    assistant's, whose response is empty, or that have markers of a chat template which cannot be cut off: inside a
+    turn, or where it begins as that of another role, for then nobody knows whose words it holds. Other markers at the
+    ends of turns are cut off. All else is tagged. The patterns are our own and know English names and texts.
     """
 
     source: ClassVar[str] = "checks P01-P03 and P09-P13 of our own list; see docs/filters.md for what each looks at"
     scores: ClassVar[dict[str, str]] = {
         "roles_not_alternating": "whether user and assistant do not take turns, or the user does not begin (P01)",
         "last_turn_not_assistant": "whether a conversation does not end with the assistant (P02)",
-        "empty_response": "whether a last turn of the assistant is empty or white space (P03)",
+        "empty_response": "whether a last turn of the assistant is empty, white space or unseen (P03)",
         "truncated_response": "whether a long response stops in a sentence or in a block of code (P09)",
         "debris": "whether a turn has broken encoding, or HTML outside code (P10)",
-        "leaked_markers": "whether a turn has markers of a chat template or transcript, after `fix` inside it (P11)",
-        "system_prompt_leak": "whether the assistant repeats its instructions or names its maker (P12)",
+        "leaked_markers": "whether a turn has markers of a chat template or transcript, after `fix` those left (P11)",
+        "system_prompt_leak": "whether the assistant repeats its instructions, or names itself or its maker (P12)",
         "wrong_language": "whether a response is in another language than the prompt (P13); false without labels",
         "found": "`rule/side` of each find, sorted; side is prompt, response, chosen or rejected",
         "mended": "how many turns had markers cut off their ends",
@@ -55,8 +56,8 @@ class ChatChecks(Filter, name="chat_checks"):
     debris: Judgement = judgement("tag", "with broken encoding or markup (P10)")
     leaked_markers: Repair = repair(
         "fix",
-        "with markers of a chat template or transcript (P11): `fix` cuts them off the ends of turns and drops the "
-        "record if any are left, `drop` drops it for any, `tag` only says so",
+        "with markers of a chat template or transcript (P11): `fix` cuts them off the ends of turns, but not "
+        "the name of another role off the start, and drops the record if any are left, `drop` drops it for any, `tag` only says so",
     )
     system_prompt_leak: Judgement = judgement("tag", "whose assistant repeats its instructions (P12)")
     wrong_language: Judgement = judgement("tag", "with a response in another language than the prompt (P13)")
@@ -94,7 +95,7 @@ class ChatChecks(Filter, name="chat_checks"):
             "last_turn_not_assistant": pl.concat(
                 [last.filter(pl.col("role") != "assistant").select("row", "side"), _without_turns(docs)]
             ),
-            "empty_response": answers.filter(~content.str.contains(r"\S")),
+            "empty_response": answers.filter(~content.str.contains(records.SEEN)),
             "truncated_response": answers.filter(long).filter((code % 2 == 1) | cut),
             "debris": turns.filter(
                 content.str.contains(records.BROKEN)

@@ -68,7 +68,11 @@ def marks(response: pl.Expr, prompt: pl.Expr) -> pl.Expr:
     found = [
         pl.when(response.str.contains(pattern)).then(pl.lit(name)) for name, pattern in {**FORMS, **PHRASES}.items()
     ]
-    agrees = response.str.contains(AGREES) & ~response.str.contains(DISAGREES) & prompt.str.contains(OPINION).fill_null(False)
+    agrees = (
+        response.str.contains(AGREES)
+        & ~response.str.contains(DISAGREES)
+        & prompt.str.contains(OPINION).fill_null(False)
+    )
     found.append(pl.when(agrees).then(pl.lit("agreement")))
     return pl.when(response.is_not_null()).then(pl.concat_list(found).list.drop_nulls())
 

@@ -104,7 +104,7 @@ def test_an_unpaired_record_is_judged_by_its_one_side() -> None:
 # --- responses ---
 
 
-@pytest.mark.parametrize("content", ["", " \t\n", "\u00a0\u2003"])
+@pytest.mark.parametrize("content", ["", " \t\n", "\u00a0\u2003", "\u200b\ufeff", "\x00"])
 def test_a_response_of_white_space_is_empty(content: str) -> None:
     assert found(*chat("Hello?", content)) == ["empty_response/response"]
 
@@ -113,12 +113,14 @@ def test_an_empty_prompt_is_no_empty_response() -> None:
     assert found(*chat("", "Hi.")) == []
 
 
-@pytest.mark.parametrize("end", ["and then the", "and,", "```python\nprint(1)\n", "see ("])
+@pytest.mark.parametrize("end", ["and then the", "and,", "कि वह की", "```python\nprint(1)\n", "see ("])
 def test_a_long_response_that_stops_in_a_sentence_is_cut_off(end: str) -> None:
     assert found(*chat("Explain.", LONG + end)) == ["truncated_response/response"]
 
 
-@pytest.mark.parametrize("end", ["The end.", "Is it?", "```\ncode\n```", "\n- a last point", "它结束了。", "Done :)"])
+@pytest.mark.parametrize(
+    "end", ["The end.", "Is it?", "```\ncode\n```", "\n- a last point", "它结束了。", "Done :)", "จบแล้ว", "Done ❤️"]
+)
 def test_a_long_response_with_an_end_is_whole(end: str) -> None:
     assert found(*chat("Explain.", LONG + end)) == []
 
@@ -146,12 +148,26 @@ def test_letters_with_accents_and_markup_in_code_are_no_debris(content: str) -> 
         "As an AI language model, I have no body.",
         "You are a helpful assistant. Be kind.",
         "I'm ChatGPT, made by OpenAI.",
+        "I am a large model trained by Google.",
+        "I was created by Anthropic.",
     ],
 )
 def test_instructions_that_the_assistant_repeats_are_found(content: str) -> None:
     assert found(*chat("Hello?", content)) == ["system_prompt_leak/response"]
     assert found(*chat(content, "Hi.")) == []
     assert found(*chat("Hello?", "Hi.", system=content)) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "TensorFlow was developed by Google.",
+        "ChatGPT, as a large language model trained on text, may err.",
+        "I am fond of it. Go was made by Google.",
+    ],
+)
+def test_what_is_said_of_other_models_and_makers_is_no_instruction(content: str) -> None:
+    assert found(*chat("Hello?", content)) == []
 
 
 # --- markers ---
@@ -181,6 +197,31 @@ def test_markers_inside_a_turn_cannot_be_mended() -> None:
 
     assert ChatChecks().score(docs)["leaked_markers"].to_list() == [True]
     assert "leaked_markers" in ChatChecks().drop_when()
+
+
+@pytest.mark.parametrize(
+    ("role", "content", "left"),
+    [
+        ("assistant", "Human: How do I get there?", None),
+        ("user", "Assistant: You take the bus.", None),
+        ("assistant", "<|im_start|>user\nHow do I get there?", None),
+        ("assistant", "### Input:\nA list.", None),
+        ("user", "<|im_start|>system\nBe kind.", None),
+        ("user", "Human: How do I get there?", "How do I get there?"),
+        ("user", "### Instruction:\nSort.", "Sort."),
+        ("assistant", "Human:\n\nAssistant: By bus.", "By bus."),
+        ("critic", "<|im_end|>Fine.", "Fine."),
+    ],
+)
+def test_a_marker_that_names_another_role_stays_for_nobody_knows_whose_words_follow(
+    role: str, content: str, left: str | None
+) -> None:
+    docs = records([("prompt", role, content), ("response", "assistant", "Well.")])
+    scores = ChatChecks().score(docs)
+
+    assert scores.select("leaked_markers", "mended").row(0) == (left is None, int(left is not None))
+    if left is not None:
+        assert edited(docs) == [f"{left}\n\nWell."]
 
 
 def test_a_response_of_markers_alone_is_empty_once_they_are_gone() -> None:
