@@ -57,7 +57,8 @@ class ChatChecks(Filter, name="chat_checks"):
     leaked_markers: Repair = repair(
         "fix",
         "with markers of a chat template or transcript (P11): `fix` cuts them off the ends of turns, but not "
-        "the name of another role off the start, and drops the record if any are left, `drop` drops it for any, `tag` only says so",
+        "the name of another role off the start, and drops the record if any are left, `drop` drops it for any, `tag` "
+        "only says so",
     )
     system_prompt_leak: Judgement = judgement("tag", "whose assistant repeats its instructions (P12)")
     wrong_language: Judgement = judgement("tag", "with a response in another language than the prompt (P13)")

@@ -46,10 +46,11 @@ MARKUP = (
 )
 INSTRUCTIONS = (
     r"(?i)\A\s*you are an? (?:helpful|friendly|harmless|honest|respectful|large language|ai )"
-    r"|(?-u:\b)as an? (?:large language|(?:ai|artificial intelligence)(?: language)?|language) model(?: trained [^.!?\n]{0,60})?,? (?:i|my)(?-u:\b)"
+    r"|(?-u:\b)as an? (?:large language|(?:ai|artificial intelligence)(?: language)?|language) model"
+    r"(?: trained [^.!?\n]{0,60})?,? (?:i|my)(?-u:\b)"
     r"|(?-u:\b)(?:i am|i['’]m|my name is) (?:chatgpt|gpt-?\d|claude|gemini|bard|llama|qwen|deepseek|mistral)(?-u:\b)"
-    r"|(?-u:\b)i(?: am|['’]m| was|['’]ve been| have been)(?-u:\b)[^.!?\n]{0,80}(?-u:\b)(?:developed|trained|created|made|built)"
-    r" by (?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
+    r"|(?-u:\b)i(?: am|['’]m| was|['’]ve been| have been)(?-u:\b)[^.!?\n]{0,80}(?-u:\b)"
+    r"(?:developed|trained|created|made|built) by (?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
 )
 # A letter with its marks at the end; Thai and Lao write no full stop.
 CUT_OFF = r"(?:[\p{L}--[\p{Thai}\p{Lao}]]\p{M}*|[\p{N},(\u{2013}\u{2014}-])\s*\z"
