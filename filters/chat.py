@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.filter import Filter
 from curate.filters import turns as records
-from curate.filters.keep import column
+from curate.filters.keep import typed
 from curate.filters.turns import ANSWERS, ROWS, Judgement, Repair, judgement, repair, scores_among
 
 CHECKS = {
@@ -137,7 +137,7 @@ class ChatChecks(Filter, name="chat_checks"):
         """The records whose response has another language than their prompt."""
         if self.language_columns is None:
             return pl.DataFrame(schema={"row": ROWS, "side": pl.String})
-        labels = [column(docs, name).cast(pl.String).replace("und", None) for name in self.language_columns]
+        labels = [typed(docs, name, pl.String()).replace("und", None) for name in self.language_columns]
         names = ("response",) if len(labels) == 2 else ("chosen", "rejected")
         number = pl.int_range(len(docs), dtype=ROWS, eager=True).alias("row")
         found = [

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from curate.agreement import Level
 from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter, threshold
-from curate.filters.keep import PLACE, column
+from curate.filters.keep import PLACE, column, typed
 
 RATED = pl.List(pl.Struct({"rater": pl.String, "group": pl.String, "value": pl.String}))
 LONG = {**dict.fromkeys(PLACE, pl.Int64), "rater": pl.String, "group": pl.String, "value": pl.String}
@@ -162,7 +162,7 @@ class Disagreement(CorpusFilter, name="disagreement"):
                 pl.struct(
                     rater=pl.lit(name),
                     group=pl.lit(self.groups.get(name), pl.String),
-                    value=column(docs, name).cast(pl.String),
+                    value=typed(docs, name, pl.String()),
                 )
                 for name in self.columns
             ]

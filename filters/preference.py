@@ -8,10 +8,9 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
-from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter
 from curate.filters import turns as records
-from curate.filters.keep import column
+from curate.filters.keep import typed
 from curate.filters.preference_marks import marks, surface
 from curate.filters.preference_pairs import (
     DECIDES,
@@ -178,7 +177,7 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
     def _gap(self, docs: pl.DataFrame) -> pl.Series:
         if self.toxicity_columns is None:
             return pl.repeat(None, len(docs), dtype=pl.Float64, eager=True).alias("toxicity_gap")
-        chosen, rejected = (_cast(docs, name, pl.Float64()).fill_nan(None) for name in self.toxicity_columns)
+        chosen, rejected = (typed(docs, name, pl.Float64()).fill_nan(None) for name in self.toxicity_columns)
         return (chosen - rejected).alias("toxicity_gap")
 
     def _models(self, docs: pl.DataFrame) -> list[pl.Series]:
@@ -186,31 +185,20 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         if self.model_columns is None:
             return [pl.repeat(None, len(docs), dtype=pl.String, eager=True).alias(name) for name in names]
         return [
-            _cast(docs, given, pl.String()).alias(name) for given, name in zip(self.model_columns, names, strict=True)
+            typed(docs, given, pl.String()).alias(name) for given, name in zip(self.model_columns, names, strict=True)
         ]
 
     def _groups(self, docs: pl.DataFrame) -> list[pl.Series]:
         names = ("chosen_groups", "rejected_groups")
         if self.identity_columns is None:
             return [pl.repeat(None, len(docs), dtype=NAMES, eager=True).alias(name) for name in names]
-        return [_cast(docs, given, NAMES).alias(name) for given, name in zip(self.identity_columns, names, strict=True)]
+        return [typed(docs, given, NAMES).alias(name) for given, name in zip(self.identity_columns, names, strict=True)]
 
 
 def _apart(turns: pl.DataFrame, size: int) -> pl.Series:
     """Whether the sides of each record answer different prompts."""
     number = pl.int_range(size, dtype=records.ROWS, eager=True)
     return number.is_in(differing_prompts(turns)["row"].implode())
-
-
-def _cast(docs: pl.DataFrame, name: str, wanted: pl.DataType) -> pl.Series:
-    """A column as another type; UsageError where one of them is a list and the other is not."""
-    given = column(docs, name)
-    if given.dtype != pl.Null and isinstance(given.dtype, pl.List) != isinstance(wanted, pl.List):
-        raise UsageError(
-            f"the column {name!r} is {given.dtype}, wanted {wanted}",
-            hint="name a column with one value, or one list, for each response, as steps with `on: both` make them",
-        )
-    return given.cast(wanted)
 
 
 def _finds() -> dict[str, pl.Expr]:

@@ -257,6 +257,11 @@ def test_a_response_in_another_language_than_the_prompt_is_found() -> None:
     assert scores["found"].to_list() == [["wrong_language/rejected"], [], [], []]
 
 
+def test_a_list_of_languages_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the column 'p' is List\(String\), wanted String"):
+        ChatChecks(language_columns=("p", "p")).score(records(pair("a", "b", "c"), p=[["en"]]))
+
+
 def test_defaults_drop_what_cannot_be_trained_on() -> None:
     assert set(ChatChecks().drop_when()) == {"last_turn_not_assistant", "empty_response", "leaked_markers"}
 

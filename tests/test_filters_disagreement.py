@@ -163,6 +163,11 @@ def test_one_column_for_each_rater_is_the_same_as_a_list() -> None:
     ]
 
 
+def test_a_list_in_the_column_of_one_rater_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"is List\(Int64\), wanted String"):
+        Disagreement(columns=("r",)).score(pl.DataFrame({"text": ["a"], "r": [[1]]}))
+
+
 def test_a_column_that_is_no_list_of_ratings_is_refused() -> None:
     with pytest.raises(UsageError, match=r"is List\(Int64\), not a list of"):
         Disagreement(ratings="r").score(pl.DataFrame({"text": ["a"], "r": [[1]]}))
