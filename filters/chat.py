@@ -39,7 +39,7 @@ class ChatChecks(Filter, name="chat_checks"):
     scores: ClassVar[dict[str, str]] = {
         "roles_not_alternating": "whether user and assistant do not take turns, or the user does not begin (P01)",
         "last_turn_not_assistant": "whether a conversation does not end with the assistant (P02)",
-        "empty_response": "whether a last turn of the assistant is empty, white space or unseen (P03)",
+        "empty_response": "whether a last turn of the assistant has nothing to be seen and calls no tool (P03)",
         "truncated_response": "whether a long response stops in a sentence or in a block of code (P09)",
         "debris": "whether a turn has broken encoding, or HTML outside code (P10)",
         "leaked_markers": "whether a turn has markers of a chat template or transcript, after `fix` those left (P11)",
@@ -96,7 +96,7 @@ class ChatChecks(Filter, name="chat_checks"):
             "last_turn_not_assistant": pl.concat(
                 [last.filter(pl.col("role") != "assistant").select("row", "side"), _without_turns(docs)]
             ),
-            "empty_response": answers.filter(~content.str.contains(records.SEEN)),
+            "empty_response": _empty(answers, records.ending_calls(docs)),
             "truncated_response": answers.filter(long).filter((code % 2 == 1) | cut),
             "debris": turns.filter(
                 content.str.contains(records.BROKEN)
@@ -165,6 +165,12 @@ def not_alternating(talks: pl.DataFrame) -> pl.DataFrame:
         .otherwise(role == before)
     )
     return spoken.with_columns(wrong=wrong).filter("wrong").select("row", side="of")
+
+
+def _empty(answers: pl.DataFrame, calls: pl.Series) -> pl.DataFrame:
+    """The answers without a character that is seen, but for records in which as many answers call a tool."""
+    empty = answers.filter(~pl.col("content").str.contains(records.SEEN))
+    return empty.filter(pl.len().over("row") > calls.gather(empty["row"]))
 
 
 def _without_turns(docs: pl.DataFrame) -> pl.DataFrame:

@@ -112,7 +112,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         """Compare the sides of each record, and describe its responses."""
         turns = records.turns_of(docs)
         pairs = pairs_of(docs, turns)
-        same, alike = equal_texts(pairs), similarity(pairs)
+        alike = similarity(pairs)
+        same = equal_texts(pairs) & (records.ending_calls(docs) == 0)  # calls of a tool are not in the texts
         near = (alike >= self.min_similarity).fill_null(False) & ~same
         gap = self._gap(docs)
         return pl.DataFrame(

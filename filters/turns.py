@@ -16,6 +16,7 @@ from curate.filter import threshold
 from curate.slices import TURNS_TYPE as TURNS
 
 ROWS = pl.UInt32
+CALLS = ("tool_calls", "function_call")  # as in curate.messages: with one of them a message may have no content
 ANSWERS = ("response", "chosen", "rejected")
 NAMES = pl.List(pl.String)
 
@@ -98,6 +99,26 @@ def turns_of(docs: pl.DataFrame) -> pl.DataFrame:
     content = pl.col("text").bin.slice(pl.col("start"), pl.col("end") - pl.col("start")).cast(pl.String)
     place = pl.int_range(pl.len(), dtype=ROWS).over("row")
     return exploded.select("row", place.alias("place"), "side", "role", "start", "end", content.alias("content"))
+
+
+def ending_calls(docs: pl.DataFrame) -> pl.Series:
+    """How many of each record's lists of messages end with the call of a tool, which need not say anything."""
+    found = list[pl.Expr]()
+    for name, kind in docs.schema.items():
+        if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
+            for field in kind.inner.fields:
+                if field.name in CALLS:
+                    found.append(_given(pl.col(name).list.last().struct.field(field.name), field.dtype))
+    return docs.select(calls=pl.sum_horizontal(pl.repeat(0, pl.len()), *found).cast(pl.UInt32)).to_series()
+
+
+def _given(value: pl.Expr, kind: Any) -> pl.Expr:
+    """Whether there is a value: JSON text or a list may be an empty one."""
+    if isinstance(kind, pl.List):
+        return (value.list.len() > 0).fill_null(False)
+    if kind == pl.String:
+        return (~value.is_in(["", "[]", "{}", "null"])).fill_null(False)
+    return value.is_not_null()
 
 
 def trimmed(turns: pl.DataFrame) -> pl.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 
 from curate import Pipeline
 from curate.errors import CurateError, UsageError
-from curate.filters import ChatChecks
+from curate.filters import ChatChecks, PreferenceChecks
 from curate.filters.chat import CHECKS
 from curate.filters.turns import TURNS
 from curate.plan import plan_steps
@@ -107,6 +109,43 @@ def test_an_unpaired_record_is_judged_by_its_one_side() -> None:
 @pytest.mark.parametrize("content", ["", " \t\n", "\u00a0\u2003", "\u200b\ufeff", "\x00"])
 def test_a_response_of_white_space_is_empty(content: str) -> None:
     assert found(*chat("Hello?", content)) == ["empty_response/response"]
+
+
+def test_a_response_that_calls_a_tool_may_be_empty() -> None:
+    call, none = [{"function": "{}"}], list[Any]()
+    docs = records(
+        *[chat("Weather?", "")] * 4,
+        messages=[
+            [{"role": "user", "tool_calls": none}, {"role": "assistant", "tool_calls": call}],
+            [{"role": "user", "tool_calls": none}, {"role": "assistant", "tool_calls": none}],
+            [{"role": "assistant", "tool_calls": call}, {"role": "assistant", "tool_calls": None}],
+            None,
+        ],
+    )
+
+    assert ChatChecks().score(docs)["empty_response"].to_list() == [False, True, True, True]
+
+
+def test_one_call_does_not_excuse_two_empty_responses() -> None:
+    call, plain = [{"role": "assistant", "tool_calls": "[1]"}], [{"role": "assistant", "tool_calls": None}]
+    docs = records(*[pair("Weather?", "", "")] * 2, chosen=[call, call], rejected=[plain, call])
+
+    assert ChatChecks().score(docs)["empty_response"].to_list() == [True, False]
+    assert PreferenceChecks().score(docs)["identical_responses"].to_list() == [False, False]
+
+
+def test_a_chat_in_json_lines_that_ends_with_a_call_is_kept(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather"}}]}
+    silent = {"role": "assistant", "content": ""}
+    rows = [{"messages": [{"role": "user", "content": "Weather?"}, last]} for last in (call, silent)]
+    (tmp_path / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run = Pipeline(
+        input={"paths": [str(tmp_path / "chats.jsonl")], "kind": "chat"},
+        steps=[ChatChecks()],
+        output={"path": str(tmp_path / "out")},
+    ).run()
+
+    assert run.ledger.collect()["kept"].to_list() == [True, False]
 
 
 def test_an_empty_prompt_is_no_empty_response() -> None:
