@@ -103,7 +103,9 @@ class ChatChecks(Filter, name="chat_checks"):
                 | (content.str.contains(records.MARKUP) & ~content.str.contains("`", literal=True))
             ),
             "leaked_markers": turns.filter(content.str.contains(records.MARKERS)),
-            "system_prompt_leak": said.filter(content.str.contains(records.INSTRUCTIONS)),
+            "system_prompt_leak": said.filter(content.str.contains(records.MAYBE_INSTRUCTIONS)).filter(
+                content.str.contains(records.INSTRUCTIONS)
+            ),
             "wrong_language": self._languages(docs),
         }
         scores = records.flags(found, len(docs))

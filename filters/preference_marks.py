@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 # Not x**2 + y**2, nor **options; __bold__ is left out, for it is __init__ far more often.
-BOLD = r"(?:\A|[^\w)\]*])\*\*[^\s*](?:[^*\n]*[^\s*])?\*\*|\p{Han}\*\*[^\s*\n]+\*\*"
+BOLD = r"\*\*[^\s*](?:[^*\n]*[^\s*])?\*\*(?:[^A-Za-z0-9_*(-]|\z)"
 HELPING = (
     r"(?:help(?: (?:you|with|in|on|anyone|people)(?-u:\b)|\s*(?:[.,;:!?]|\z))|assist|answer|provide|do (?:that|this|it)"
     r"|support|recommend|advise|give (?:you|out|any|advice)|in good conscience|condone|encourage|engage in|participate"

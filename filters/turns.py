@@ -45,14 +45,19 @@ MARKUP = (
     r"&(?:amp|lt|gt|quot|nbsp|apos|#\d{2,5}|#x[0-9A-Fa-f]{2,5});"
     r"|</?(?:p|br|div|span|td|tr|table|ul|ol|li|font|a)(?:\s[^<>]{0,200})?/?>"
 )
-INSTRUCTIONS = (
+MAKER = (
+    r"(?:developed|trained|created|made|built) by "
+    r"(?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
+)
+LEAKS = (
     r"(?i)\A\s*you are an? (?:helpful|friendly|harmless|honest|respectful|large language|ai )"
     r"|(?-u:\b)as an? (?:large language|(?:ai|artificial intelligence)(?: language)?|language) model"
     r"(?: trained [^.!?\n]{0,60})?,? (?:i|my)(?-u:\b)"
     r"|(?-u:\b)(?:i am|i['’]m|my name is) (?:chatgpt|gpt-?\d|claude|gemini|bard|llama|qwen|deepseek|mistral)(?-u:\b)"
-    r"|(?-u:\b)i(?: am|['’]m| was|['’]ve been| have been)(?-u:\b)[^.!?\n]{0,80}(?-u:\b)"
-    r"(?:developed|trained|created|made|built) by (?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
 )
+MAYBE_INSTRUCTIONS = rf"{LEAKS}|(?-u:\b){MAKER}"  # six times as fast, and few turns match it
+I_AM = r"(?-u:\b)i(?: am|['’]m| was|['’]ve been| have been)(?-u:\b)"
+INSTRUCTIONS = rf"{LEAKS}|{I_AM}[^.!?\n]{{0,80}}(?-u:\b){MAKER}"
 # A letter with its marks at the end; Thai and Lao write no full stop.
 CUT_OFF = r"(?:[\p{L}--[\p{Thai}\p{Lao}]]\p{M}*|[\p{N},(\u{2013}\u{2014}-])\s*\z"
 SEEN = r"[^\s\p{Cf}\p{Cc}]"  # a character that leaves a mark: not white space, of no width, or for control
