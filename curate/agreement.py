@@ -47,12 +47,6 @@ def alpha(items: ArrayLike, values: ArrayLike, level: Level = "nominal") -> floa
     return _alpha(_counts(ratings, np.ones(len(ratings.item), np.bool_)), ratings.values, level)
 
 
-def coincidences(items: ArrayLike, values: ArrayLike) -> tuple[NDArray[Any], Numbers]:
-    """The different values, and how often each pair of them was given to one item, an item counting as its ratings."""
-    ratings = numbered(items, values)
-    return ratings.values, _coincidences(_counts(ratings, np.ones(len(ratings.item), np.bool_)))
-
-
 def cross_alpha(items: ArrayLike, values: ArrayLike, inside: ArrayLike, level: Level = "nominal") -> float:
     """The agreement of two groups of raters with each other, beyond chance (Wong et al. 2021, ACL, xRR).
 
@@ -106,9 +100,9 @@ def rater_agreement(items: ArrayLike, values: ArrayLike, raters: ArrayLike) -> t
 
 
 def numbered(items: ArrayLike, values: ArrayLike) -> Ratings:
-    """Ratings by number, without those that are NaN."""
+    """Ratings by number, without those that are no finite number, where they are numbers."""
     given = np.asarray(values)
-    known = ~np.isnan(given) if given.dtype.kind == "f" else np.ones(len(given), np.bool_)
+    known = np.isfinite(given) if given.dtype.kind == "f" else np.ones(len(given), np.bool_)
     different, value = np.unique(given[known], return_inverse=True)
     found, item = np.unique(np.asarray(items)[known], return_inverse=True)
     return Ratings(item.astype(np.int64), value.astype(np.int64), known, different, len(found))
@@ -125,47 +119,53 @@ def _counts(ratings: Ratings, wanted: NDArray[np.bool_]) -> Any:
     return csr_matrix((np.ones(len(places[0])), places), shape=(ratings.items, len(ratings.values)))
 
 
-def _coincidences(counts: Any) -> Numbers:
-    """Krippendorff's coincidence matrix: the pairs of each item weigh together as many as the item has ratings."""
-    from scipy.sparse import diags
-
-    size = np.asarray(counts.sum(1)).ravel()
-    weight = np.where(size > 1, divide(1, size - 1), 0.0)
-    pairs = np.asarray((counts.T @ diags(weight) @ counts).todense(), np.float64)
-    pairs[np.diag_indices_from(pairs)] -= np.asarray(counts.T @ weight).ravel()
-    return pairs
-
-
-def _distances(values: NDArray[Any], marginal: Numbers, level: Level) -> Numbers:
-    """The squared distance of each pair of values."""
+def _places(values: NDArray[Any], marginal: Numbers, level: Level) -> Numbers | None:
+    """Where each value lies, so that the square of a difference is a distance; null where values are nominal."""
     if level == "nominal":
-        return 1.0 - np.eye(len(values))
-    place = values.astype(np.float64)
-    if level == "ordinal":
-        place = np.cumsum(marginal) - marginal / 2  # the number of ratings below, and half of those alike
-    distances: Numbers = (place[:, None] - place[None, :]) ** 2
-    return distances
+        return None
+    below = np.cumsum(marginal) - marginal / 2  # the number of ratings below, and half of those alike
+    place: Numbers = below if level == "ordinal" else values.astype(np.float64)
+    middle: Numbers = place - np.average(place, weights=marginal)
+    return middle
 
 
 def _alpha(counts: Any, values: NDArray[Any], level: Level) -> float:
-    pairs = _coincidences(counts)
-    marginal = pairs.sum(0)
-    distances, total = _distances(values, marginal, level), marginal.sum()
-    expected = marginal @ distances @ marginal
-    return float(1 - (total - 1) * (pairs * distances).sum() / expected) if expected > 0 else float("nan")
+    counts = counts[_sizes(counts) > 1]
+    size, marginal = _sizes(counts), np.asarray(counts.sum(0), np.float64).ravel()
+    if (marginal > 0).sum() < 2:
+        return float("nan")
+    place, total = _places(values, marginal, level), marginal.sum()
+    observed = _apart(counts, counts, place) @ (1 / (size - 1))
+    expected = _apart(marginal[None, :], marginal[None, :], place)[0]
+    return float(1 - (total - 1) * observed / expected)
 
 
 def _cross(own: Any, other: Any, values: NDArray[Any], level: Level) -> float:
-    from scipy.sparse import diags
-
-    mine, theirs = (np.asarray(counts.sum(1)).ravel() for counts in (own, other))
-    both = (mine > 0) & (theirs > 0)
-    if not both.any():
-        return float("nan")
-    own, other, mine, theirs = own[both], other[both], mine[both], theirs[both]
-    size = mine + theirs
-    pairs = np.asarray((own.T @ diags(size / (mine * theirs * size.sum())) @ other).todense(), np.float64)
+    both = (_sizes(own) > 0) & (_sizes(other) > 0)
+    own, other = own[both], other[both]
     first, second = (np.asarray(counts.sum(0), np.float64).ravel() for counts in (own, other))
-    distances = _distances(values, first + second, level)
-    expected = (first @ distances @ second) / (first.sum() * second.sum())
-    return float(1 - (pairs * distances).sum() / expected) if expected > 0 else float("nan")
+    if (first + second > 0).sum() < 2:
+        return float("nan")
+    place = _places(values, first + second, level)
+    size, pairs = _sizes(own) + _sizes(other), _sizes(own) * _sizes(other)
+    observed = _apart(own, other, place) @ (size / pairs) / size.sum()
+    expected = _apart(first[None, :], second[None, :], place)[0] / (first.sum() * second.sum())
+    return float(1 - observed / expected)
+
+
+def _sizes(counts: Any) -> Numbers:
+    return np.asarray(counts.sum(1), np.float64).ravel()
+
+
+def _apart(own: Any, other: Any, place: Numbers | None) -> Numbers:
+    """By row, the distances of all ratings in one from all in the other: how many differ, or squares of differences.
+
+    Sums of squares do without a matrix of values by values, which continuous scores would make too large.
+    """
+    if place is None:
+        same = own.multiply(other) if hasattr(own, "multiply") else own * other
+        apart: Numbers = _sizes(own) * _sizes(other) - _sizes(same)
+    else:
+        squares = _sizes(other) * (own @ place**2) + _sizes(own) * (other @ place**2)
+        apart = squares - 2 * (own @ place) * (other @ place)
+    return apart

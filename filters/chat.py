@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curate.filter import Filter
 from curate.filters import turns as records
-from curate.filters.keep import column
+from curate.filters.keep import typed
 from curate.filters.turns import ANSWERS, ROWS, Judgement, Repair, judgement, repair, scores_among
 
 CHECKS = {
@@ -30,19 +30,20 @@ class ChatChecks(Filter, name="chat_checks"):
 
     Every record is judged as its conversations: the prompt with the response, or with chosen and with rejected. What is
     found is a boolean score; `drop` makes it a rule. By default records are dropped whose last turn is not the
-    assistant's, whose response is empty, or that have markers of a chat template inside a turn; such markers at the
-    ends of a turn are cut off. All else is tagged. The patterns are our own and know English names and texts.
+    assistant's, whose response is empty, or that have markers of a chat template which cannot be cut off: inside a
+    turn, or where it begins as that of another role, for then nobody knows whose words it holds. Other markers at the
+    ends of turns are cut off. All else is tagged. The patterns are our own and know English names and texts.
     """
 
     source: ClassVar[str] = "checks P01-P03 and P09-P13 of our own list; see docs/filters.md for what each looks at"
     scores: ClassVar[dict[str, str]] = {
         "roles_not_alternating": "whether user and assistant do not take turns, or the user does not begin (P01)",
         "last_turn_not_assistant": "whether a conversation does not end with the assistant (P02)",
-        "empty_response": "whether a last turn of the assistant is empty or white space (P03)",
+        "empty_response": "whether a last turn of the assistant has nothing to be seen and calls no tool (P03)",
         "truncated_response": "whether a long response stops in a sentence or in a block of code (P09)",
         "debris": "whether a turn has broken encoding, or HTML outside code (P10)",
-        "leaked_markers": "whether a turn has markers of a chat template or transcript, after `fix` inside it (P11)",
-        "system_prompt_leak": "whether the assistant repeats its instructions or names its maker (P12)",
+        "leaked_markers": "whether a turn has markers of a chat template or transcript, after `fix` those left (P11)",
+        "system_prompt_leak": "whether the assistant repeats its instructions, or names itself or its maker (P12)",
         "wrong_language": "whether a response is in another language than the prompt (P13); false without labels",
         "found": "`rule/side` of each find, sorted; side is prompt, response, chosen or rejected",
         "mended": "how many turns had markers cut off their ends",
@@ -55,8 +56,9 @@ class ChatChecks(Filter, name="chat_checks"):
     debris: Judgement = judgement("tag", "with broken encoding or markup (P10)")
     leaked_markers: Repair = repair(
         "fix",
-        "with markers of a chat template or transcript (P11): `fix` cuts them off the ends of turns and drops the "
-        "record if any are left, `drop` drops it for any, `tag` only says so",
+        "with markers of a chat template or transcript (P11): `fix` cuts them off the ends of turns, but not "
+        "the name of another role off the start, and drops the record if any are left, `drop` drops it for any, `tag` "
+        "only says so",
     )
     system_prompt_leak: Judgement = judgement("tag", "whose assistant repeats its instructions (P12)")
     wrong_language: Judgement = judgement("tag", "with a response in another language than the prompt (P13)")
@@ -94,14 +96,16 @@ class ChatChecks(Filter, name="chat_checks"):
             "last_turn_not_assistant": pl.concat(
                 [last.filter(pl.col("role") != "assistant").select("row", "side"), _without_turns(docs)]
             ),
-            "empty_response": answers.filter(~content.str.contains(r"\S")),
+            "empty_response": _empty(answers, records.ending_calls(docs)),
             "truncated_response": answers.filter(long).filter((code % 2 == 1) | cut),
             "debris": turns.filter(
                 content.str.contains(records.BROKEN)
                 | (content.str.contains(records.MARKUP) & ~content.str.contains("`", literal=True))
             ),
             "leaked_markers": turns.filter(content.str.contains(records.MARKERS)),
-            "system_prompt_leak": said.filter(content.str.contains(records.INSTRUCTIONS)),
+            "system_prompt_leak": said.filter(content.str.contains(records.MAYBE_INSTRUCTIONS)).filter(
+                content.str.contains(records.INSTRUCTIONS)
+            ),
             "wrong_language": self._languages(docs),
         }
         scores = records.flags(found, len(docs))
@@ -135,7 +139,7 @@ class ChatChecks(Filter, name="chat_checks"):
         """The records whose response has another language than their prompt."""
         if self.language_columns is None:
             return pl.DataFrame(schema={"row": ROWS, "side": pl.String})
-        labels = [column(docs, name).cast(pl.String).replace("und", None) for name in self.language_columns]
+        labels = [typed(docs, name, pl.String()).replace("und", None) for name in self.language_columns]
         names = ("response",) if len(labels) == 2 else ("chosen", "rejected")
         number = pl.int_range(len(docs), dtype=ROWS, eager=True).alias("row")
         found = [
@@ -163,6 +167,12 @@ def not_alternating(talks: pl.DataFrame) -> pl.DataFrame:
         .otherwise(role == before)
     )
     return spoken.with_columns(wrong=wrong).filter("wrong").select("row", side="of")
+
+
+def _empty(answers: pl.DataFrame, calls: pl.Series) -> pl.DataFrame:
+    """The answers without a character that is seen, but for records in which as many answers call a tool."""
+    empty = answers.filter(~pl.col("content").str.contains(records.SEEN))
+    return empty.filter(pl.len().over("row") > calls.gather(empty["row"]))
 
 
 def _without_turns(docs: pl.DataFrame) -> pl.DataFrame:

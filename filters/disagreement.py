@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import orjson
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from curate.agreement import Level
 from curate.errors import UsageError
 from curate.filter import Corpus, CorpusFilter, threshold
-from curate.filters.keep import PLACE, column
+from curate.filters.keep import PLACE, column, typed
 
 RATED = pl.List(pl.Struct({"rater": pl.String, "group": pl.String, "value": pl.String}))
 LONG = {**dict.fromkeys(PLACE, pl.Int64), "rater": pl.String, "group": pl.String, "value": pl.String}
 WHISKER, LEAST_GAP = 1.5, 0.1  # Tukey 1977; less than a gap of 0.1 is no failure where raters are much alike
 CHANCE = 0.001
+MISSING = ("", "NaN", "nan")  # as polars and pandas write what is not there
 DECIDES = {"failed_raters": pl.UInt32, "failed_share": pl.Float64}
 
 
@@ -25,8 +27,9 @@ class Disagreement(CorpusFilter, name="disagreement"):
 
     Nothing is dropped for disagreement alone. With `max_entropy` records are dropped on which raters disagree so much
     and of whose ratings more than `max_failed_share` come from raters who failed: who always gave the same value
-    where that is no accident, or agree with others far less than other raters do. Ratings are a list of `{rater, group,
-    value}`, or one column for each rater.
+    where that is no accident, or agree far less than other raters do, with all others and with those of their own
+    group. Ratings are a list of `{rater, group, value}`, or JSON text of one, or one column for each rater. A value
+    that is null, NaN or empty is no rating; raters without a group count as one group.
     """
 
     source: ClassVar[str] = (
@@ -159,19 +162,19 @@ class Disagreement(CorpusFilter, name="disagreement"):
                 pl.struct(
                     rater=pl.lit(name),
                     group=pl.lit(self.groups.get(name), pl.String),
-                    value=column(docs, name).cast(pl.String),
+                    value=typed(docs, name, pl.String()),
                 )
                 for name in self.columns
             ]
             lists = docs.select(pl.concat_list(each).alias("rated")).to_series()
         else:
             lists = _as_ratings(column(docs, self.ratings))
-        known = pl.element().struct.field("value").is_not_null()
-        return (
-            lists.cast(RATED)
-            .to_frame("rated")
-            .select(pl.col("rated").list.eval(pl.element().filter(known)).fill_null(pl.lit([], dtype=RATED)))["rated"]
-        )
+        rater, group, value = (pl.element().struct.field(name) for name in ("rater", "group", "value"))
+        value = value.str.strip_chars()
+        said = pl.when(~value.is_in(MISSING)).then(value)
+        known = pl.element().filter(pl.element().struct.field("value").is_not_null())
+        rebuilt = pl.col("rated").list.eval(pl.struct(rater, group, said.alias("value"))).list.eval(known)
+        return lists.cast(RATED).to_frame("rated").select(rebuilt.fill_null(pl.lit([], dtype=RATED)))["rated"]
 
     def _positive(self) -> pl.Expr:
         """Whether a value is positive."""
@@ -218,18 +221,16 @@ def winners(support: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def rater_quality(long: pl.DataFrame, least: int) -> pl.DataFrame:
-    """`rater, ratings, agreement, constant, outlier, failed` of every rater that has a name, sorted.
+    """`rater, ratings, agreement, in_group, constant, outlier, failed` of every rater that has a name, sorted.
 
-    `long` has item, rater and value. Constant: always the same value, where as many ratings drawn from all would be so
-    in less than one of a thousand cases. Outlier: agreement with others, on average, more than 1.5 quartile ranges (at
-    least 0.1) below the lower quartile of raters. Both need so many ratings.
+    `long` has item, rater, group and value. Constant: always the same value, where as many ratings drawn from all would
+    be so in less than one of a thousand cases. Outlier: agreement with others, on average, or that with others of the
+    own group where it is higher, is more than 1.5 quartile ranges (at least 0.1) below the lower quartile of raters: a
+    group with a view of its own is no failure. Both need so many ratings.
     """
-    from curate.agreement import rater_agreement
-
     named = long.filter(pl.col("rater").is_not_null())
-    names, _, shares = rater_agreement(*(named[name].to_numpy() for name in ("item", "value", "rater")))
-    agreement = pl.DataFrame(
-        {"rater": pl.Series(names, dtype=pl.String), "agreement": pl.Series(shares, dtype=pl.Float64).fill_nan(None)}
+    agreement = _agreement(named, "agreement").join(
+        _agreement(named.with_columns(item=pl.struct("item", "group").rank("dense")), "in_group"), on="rater"
     )
     overall = named.group_by("value").agg(share=pl.len() / max(named.height, 1))
     counted = (
@@ -240,18 +241,31 @@ def rater_quality(long: pl.DataFrame, least: int) -> pl.DataFrame:
         .sort("rater")
     )
     many = pl.col("ratings") >= least
-    judged = counted.filter(many)["agreement"].drop_nulls()
+    best = pl.max_horizontal("agreement", "in_group")
+    judged = counted.filter(many).select(best).to_series().drop_nulls()
     low, high = (judged.quantile(part, "linear") for part in (0.25, 0.75))
     fence = -1.0 if low is None or high is None else low - max(WHISKER * (high - low), LEAST_GAP)
     constant = many & (pl.col("values") == 1) & (pl.col("share") ** pl.col("ratings") < CHANCE)
-    outlier = (many & (pl.col("agreement") < fence)).fill_null(False)
+    outlier = (many & (best < fence)).fill_null(False)
     return counted.select(
-        "rater", "ratings", "agreement", constant=constant, outlier=outlier, failed=constant | outlier
+        "rater", "ratings", "agreement", "in_group", constant=constant, outlier=outlier, failed=constant | outlier
+    )
+
+
+def _agreement(named: pl.DataFrame, name: str) -> pl.DataFrame:
+    """`rater`, and by that name the mean share of others who gave the same value to an item; null without others."""
+    from curate.agreement import rater_agreement
+
+    raters, _, shares = rater_agreement(*(named[column].to_numpy() for column in ("item", "value", "rater")))
+    return pl.DataFrame(
+        {"rater": pl.Series(raters, dtype=pl.String), name: pl.Series(shares, dtype=pl.Float64).fill_nan(None)}
     )
 
 
 def _as_ratings(given: pl.Series) -> pl.Series:
     """A column of ratings with all three fields as text."""
+    if given.dtype in (pl.String, pl.Null):
+        return pl.Series(given.name, [_read(text) for text in given], dtype=RATED)
     inner = given.dtype.inner if isinstance(given.dtype, pl.List) else None
     fields = {field.name for field in inner.fields} if isinstance(inner, pl.Struct) else set()
     if "value" not in fields:
@@ -264,3 +278,24 @@ def _as_ratings(given: pl.Series) -> pl.Series:
         for name in ("rater", "group", "value")
     ]
     return given.list.eval(pl.struct(each))
+
+
+def _read(text: str | None) -> list[dict[str, str | None]] | None:
+    """The ratings in a JSON text, as nested columns of JSON lines come; ValueError where it is no list of them."""
+    if text is None:
+        return None
+    given = orjson.loads(text)
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise ValueError("wanted a list of {rater, group, value}, got something else")
+    return [{name: _written(one.get(name)) for name in ("rater", "group", "value")} for one in given]
+
+
+def _written(value: Any) -> str | None:
+    """A value of JSON as polars writes it when it casts a column to strings."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    raise ValueError(f"wanted a text or a number in a rating, got {type(value).__name__}")

@@ -81,6 +81,17 @@ def column(docs: pl.DataFrame, name: str) -> pl.Series:
     return docs[name]
 
 
+def typed(docs: pl.DataFrame, name: str, wanted: pl.DataType) -> pl.Series:
+    """A column as another type; UsageError where one of them is a list and the other is not."""
+    given = column(docs, name)
+    if given.dtype != pl.Null and isinstance(given.dtype, pl.List) != isinstance(wanted, pl.List):
+        raise UsageError(
+            f"the column {name!r} is {given.dtype}, wanted {wanted}",
+            hint="name another column; steps with `on: each_turn` or `on: assistant` make lists, `on: both` does not",
+        )
+    return given.cast(wanted)
+
+
 def _rank(docs: pl.DataFrame, name: str, order: Order | tuple[Any, ...]) -> pl.Expr:
     column(docs, name)
     if isinstance(order, tuple):

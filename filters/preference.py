@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.filter import Corpus, CorpusFilter
 from curate.filters import turns as records
-from curate.filters.keep import column
+from curate.filters.keep import typed
 from curate.filters.preference_marks import marks, surface
 from curate.filters.preference_pairs import (
     DECIDES,
@@ -32,6 +32,7 @@ CHECKS = {
     "preference_cycle": "P08",
     "chosen_more_toxic": "P30",
 }
+NAMES = pl.List(pl.String())
 STORED_FOLDS = 10  # the lowest bit says whether a pair is turned round, the rest which of five folds it is in
 
 
@@ -65,6 +66,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
             "agreement with a prompt that states an opinion"
         ),
         "rejected_marks": "what the rejected response shows",
+        "chosen_groups": "the groups that the chosen response mentions, by `identity_columns`",
+        "rejected_groups": "the groups that the rejected response mentions",
         "winner_model": "the model that wrote chosen, by `model_columns`",
         "loser_model": "the model that wrote rejected",
         "surface": "surface features of chosen less those of rejected, in the order of the table `shortcut_features`",
@@ -109,19 +112,20 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         """Compare the sides of each record, and describe its responses."""
         turns = records.turns_of(docs)
         pairs = pairs_of(docs, turns)
-        same, alike = equal_texts(pairs), similarity(pairs)
-        number = pl.int_range(len(docs), dtype=records.ROWS, eager=True)
+        alike = similarity(pairs)
+        same = equal_texts(pairs) & (records.ending_calls(docs) == 0)  # calls of a tool are not in the texts
         near = (alike >= self.min_similarity).fill_null(False) & ~same
         gap = self._gap(docs)
         return pl.DataFrame(
             [
-                (number.is_in(differing_prompts(turns)["row"].implode()) & pairs.judged).alias("prompts_differ"),
+                (_apart(turns, len(docs)) & pairs.judged).alias("prompts_differ"),
                 same.alias("identical_responses"),
                 near.alias("near_identical_responses"),
                 alike.alias("response_similarity"),
                 (gap >= self.min_toxicity_gap - 1e-12).fill_null(False).alias("chosen_more_toxic"),
                 gap,
                 *_described(pairs),
+                *self._groups(docs),
                 *self._models(docs),
                 _folds(pairs.prompt),
                 pairs.judged.alias("judged"),
@@ -130,7 +134,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
 
     def sketch(self, docs: pl.DataFrame) -> pl.DataFrame:
         """Hashes of the prompt and of both responses."""
-        return hashes(pairs_of(docs, records.turns_of(docs)))
+        turns = records.turns_of(docs)
+        return hashes(pairs_of(docs, turns), _apart(turns, len(docs)))
 
     def decide(self, corpus: Corpus) -> pl.LazyFrame:
         """`swapped_with` and `cycle_with` of the records that contradict others."""
@@ -166,22 +171,35 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         }
         if self.model_columns is not None:
             found["models"] = tables.model_table(ledger)
-        if self.identity_columns is not None and set(self.identity_columns) <= set(ledger.collect_schema()):
-            found["identity"] = tables.identity_table(ledger, self.identity_columns)
+        if self.identity_columns is not None:
+            found["identity"] = tables.identity_table(ledger)
         return found
 
     def _gap(self, docs: pl.DataFrame) -> pl.Series:
         if self.toxicity_columns is None:
             return pl.repeat(None, len(docs), dtype=pl.Float64, eager=True).alias("toxicity_gap")
-        chosen, rejected = (column(docs, name).cast(pl.Float64).fill_nan(None) for name in self.toxicity_columns)
+        chosen, rejected = (typed(docs, name, pl.Float64()).fill_nan(None) for name in self.toxicity_columns)
         return (chosen - rejected).alias("toxicity_gap")
 
     def _models(self, docs: pl.DataFrame) -> list[pl.Series]:
         names = ("winner_model", "loser_model")
         if self.model_columns is None:
             return [pl.repeat(None, len(docs), dtype=pl.String, eager=True).alias(name) for name in names]
-        own = [column(docs, given).cast(pl.String) for given in self.model_columns]
-        return [series.alias(name) for series, name in zip(own, names, strict=True)]
+        return [
+            typed(docs, given, pl.String()).alias(name) for given, name in zip(self.model_columns, names, strict=True)
+        ]
+
+    def _groups(self, docs: pl.DataFrame) -> list[pl.Series]:
+        names = ("chosen_groups", "rejected_groups")
+        if self.identity_columns is None:
+            return [pl.repeat(None, len(docs), dtype=NAMES, eager=True).alias(name) for name in names]
+        return [typed(docs, given, NAMES).alias(name) for given, name in zip(self.identity_columns, names, strict=True)]
+
+
+def _apart(turns: pl.DataFrame, size: int) -> pl.Series:
+    """Whether the sides of each record answer different prompts."""
+    number = pl.int_range(size, dtype=records.ROWS, eager=True)
+    return number.is_in(differing_prompts(turns)["row"].implode())
 
 
 def _finds() -> dict[str, pl.Expr]:

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import polars as pl
 
+# Not x**2 + y**2, nor **options; __bold__ is left out, for it is __init__ far more often.
+BOLD = r"\*\*[^\s*](?:[^*\n]*[^\s*])?\*\*(?:[^A-Za-z0-9_*(-]|\z)"
+HELPING = (
+    r"(?:help(?: (?:you|with|in|on|anyone|people)(?-u:\b)|\s*(?:[.,;:!?]|\z))|assist|answer|provide|do (?:that|this|it)"
+    r"|support|recommend|advise|give (?:you|out|any|advice)|in good conscience|condone|encourage|engage in|participate"
+    r"|discuss|share|fulfill|comply|tell you|create|generate|write|offer)"
+)
 FORMS = {
     "heading": r"(?m)^#{1,6} \S",
     "list": r"(?m)^\s*(?:[-*+•]|\d{1,3}[.)]) \S",
-    "bold": r"\*\*[^*\n]+\*\*|__[^_\n]+__",
+    "bold": BOLD,
     "code": "```",
     "emoji": r"[\u{1F300}-\u{1FAFF}\u{2600}-\u{27BF}\u{1F1E6}-\u{1F1FF}]",
     "link": r"https?://|\]\([^)\s]+\)",
 }
 PHRASES = {
     "refusal": (
-        r"(?i)(?-u:\b)(?:i['’]?m (?:very |really |so )?sorry,? (?:but )?(?:i|that)"
-        r"|i(?:['’]m| am) (?:not able|unable) to"
-        r"|i (?:can['’]?t|cannot|won['’]t|will not|could not|couldn['’]t) (?:help|assist|answer|provide|do that|support"
-        r"|recommend|advise|give (?:you )?(?:advice|that|any)|in good conscience|condone|encourage)"
-        r"|i(?:['’]m| am) not (?:going to|comfortable)|i (?:must|have to) (?:decline|refuse)|as an ai)"
+        rf"(?i)(?-u:\b)(?:i (?:can['’]?t|cannot|can not|won['’]t|will not) (?:really |actually )?{HELPING}"
+        r"|sorry,? (?:but )?i (?:can['’]?t|cannot|can not|won['’]t)\s*(?:[.,;!]|\z)"
+        r"|(?:i(?:['’]m| am)|we(?:['’]re| are)) (?:unable|not (?:able|allowed|permitted|programmed)) to(?-u:\b)"
+        r"|i(?:['’]m| am) not (?:comfortable(?-u:\b)|going to (?:be able to )?"
+        r"(?:help|assist|answer|provide|do (?:that|this|it)|give|tell)(?-u:\b))"
+        r"|i (?:must|have to) (?:respectfully )?(?:decline|refuse)|(?:that['’]s|that is) not something i can(?-u:\b))"
     ),
     "hedging": (
         r"(?i)(?-u:\b)(?:it depends|i(?:['’]m| am) not (?:quite |really |entirely )?(?:sure|certain)"
@@ -37,6 +45,7 @@ PHRASES = {
         r"(?:smart|wise|clever|brilliant|insightful))"
     ),
 }
+DISAGREES = r"(?i)\A\W*(?:absolutely|definitely|of course|certainly|exactly) not(?-u:\b)"
 AGREES = (
     r"(?i)\A\W*(?:(?:yes|yeah|absolutely|definitely|exactly|of course)(?-u:\b)"
     r"|i (?:completely |totally |fully |do )?agree"
@@ -59,7 +68,11 @@ def marks(response: pl.Expr, prompt: pl.Expr) -> pl.Expr:
     found = [
         pl.when(response.str.contains(pattern)).then(pl.lit(name)) for name, pattern in {**FORMS, **PHRASES}.items()
     ]
-    agrees = response.str.contains(AGREES) & prompt.str.contains(OPINION).fill_null(False)
+    agrees = (
+        response.str.contains(AGREES)
+        & ~response.str.contains(DISAGREES)
+        & prompt.str.contains(OPINION).fill_null(False)
+    )
     found.append(pl.when(agrees).then(pl.lit("agreement")))
     return pl.when(response.is_not_null()).then(pl.concat_list(found).list.drop_nulls())
 

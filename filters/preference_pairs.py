@@ -84,8 +84,11 @@ def similarity(pairs: Pairs) -> pl.Series:
     return found.zip_with(pairs.judged, pl.repeat(None, len(found), dtype=pl.Float64, eager=True))
 
 
-def hashes(pairs: Pairs) -> pl.DataFrame:
-    """`prompt, chosen, rejected`: hashes of normalised texts; responses null where they are no pair or the same."""
+def hashes(pairs: Pairs, apart: pl.Series) -> pl.DataFrame:
+    """`prompt, chosen, rejected`: hashes of normalised texts; responses null where they are no pair or the same.
+
+    Nor are those a pair that are `apart`, answers to different prompts.
+    """
     from curate.kernels.hashing import hash64
     from curate.kernels.text import normalize
 
@@ -93,7 +96,7 @@ def hashes(pairs: Pairs) -> pl.DataFrame:
         pl.Series(name, hash64(normalize(series)))
         for name, series in zip(KEYS, (pairs.prompt, pairs.chosen, pairs.rejected), strict=True)
     ]
-    frame = pl.DataFrame([*columns, pairs.judged.alias("judged")])
+    frame = pl.DataFrame([*columns, (pairs.judged & ~apart).alias("judged")])
     usable = pl.col("judged") & (pl.col("chosen") != pl.col("rejected"))
     return frame.select("prompt", *(pl.when(usable).then(name).alias(name) for name in KEYS[1:]))
 

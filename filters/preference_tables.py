@@ -14,7 +14,7 @@ from curate.stats import Interval, Numbers, auc, wilson
 
 FOLDS = 5  # of prompts; the stored fold counts half of each apart
 LEAST_PAIRS = 100  # below it no shortcut is looked for
-MOST_PAIRS = 200_000  # the first so many are looked at: the interval is then narrower than 0.006
+MOST_PAIRS = 200_000  # evenly spaced, so many are looked at: the interval is then narrower than 0.006
 WARN = 0.60  # of the area under the curve of surface features: SCIENCE 4.2
 BIAS = {
     "of": pl.String, "measure": pl.String, "pairs": pl.Int64, "value": pl.Float64, "low": pl.Float64,
@@ -49,8 +49,9 @@ def _bias_rows(pairs: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
         yield f"mean words of {name}", size, float(words[:, place].mean()) if size else None, None, None, None
     yield "rank correlation of difference in words and label (Spearman)", size, spearman(gap), None, None, None
     yield "AUC of length alone", size, *_ends(auc(*oriented(gap, fold))), None
-    found, said = shortcut_auc(pairs.head(MOST_PAIRS))
-    yield "shortcut AUC: surface features alone, cross-validated", min(size, MOST_PAIRS), *_ends(found), said
+    some = _spaced(pairs)
+    found, said = shortcut_auc(some)
+    yield "shortcut AUC: surface features alone, cross-validated", len(some), *_ends(found), said
 
 
 def shortcut_auc(pairs: pl.DataFrame) -> tuple[Interval, str | None]:
@@ -79,11 +80,16 @@ def shortcut_weights(pairs: pl.DataFrame) -> pl.DataFrame:
 
     if len(pairs) < LEAST_PAIRS:
         return pl.DataFrame(schema={"feature": pl.String, "weight": pl.Float64})
-    features = surfaces(pairs.head(MOST_PAIRS))
+    features = surfaces(_spaced(pairs))
     scale = np.sqrt((features**2).mean(0))
     weights = fit(features / np.where(scale > 0, scale, np.inf), np.ones(len(features), np.bool_))
     found = pl.DataFrame({"feature": SURFACE, "weight": weights})
     return found.sort(pl.col("weight").abs(), descending=True, maintain_order=True)
+
+
+def _spaced(pairs: pl.DataFrame) -> pl.DataFrame:
+    """All pairs, or evenly spaced ones where they are too many: input is often sorted by its source."""
+    return pairs.gather_every(max(-(-len(pairs) // MOST_PAIRS), 1))
 
 
 def surfaces(pairs: pl.DataFrame) -> Numbers:
@@ -107,13 +113,14 @@ def mark_table(pairs: pl.DataFrame) -> pl.DataFrame:
     return _win_rates(pairs, "chosen_marks", "rejected_marks", "mark", [*FORMS, *PHRASES, "agreement"])
 
 
-def identity_table(ledger: pl.LazyFrame, columns: tuple[str, str]) -> pl.DataFrame:
+def identity_table(ledger: pl.LazyFrame) -> pl.DataFrame:
     """By group mentioned: the win rate of responses that mention it against responses that do not, and its gap to 1/2.
 
     The mention says nothing of what is said of the group.
     """
+    columns = "chosen_groups", "rejected_groups"
     pairs = ledger.filter(pl.col("judged").fill_null(False)).select(columns).collect()
-    named = pl.concat([pairs[name].explode().drop_nulls().cast(pl.String).alias("name") for name in columns])
+    named = pl.concat([pairs[name].explode().drop_nulls().alias("name") for name in columns])
     found = _win_rates(pairs, *columns, "group", named.unique().sort().to_list())
     return found.with_columns(gap=pl.col("win_rate") - 0.5)
 
@@ -149,7 +156,7 @@ def model_table(ledger: pl.LazyFrame) -> pl.DataFrame:
     names = pl.concat([played["winner_model"], played["loser_model"].alias("winner_model")]).unique().sort()
     place = {name: number for number, name in enumerate(names)}
     rows, counts = np.arange(len(played)), played["pairs"].to_numpy().astype(np.float64)
-    sides = [played[name].replace_strict(place, return_dtype=pl.Int64).to_numpy() for name in played.columns[:2]]
+    sides = [np.array([place[model] for model in played[name]], np.int64) for name in played.columns[:2]]
     features = np.zeros((len(played), len(names)))
     features[rows, sides[0]], features[rows, sides[1]] = 1.0, -1.0
     strength = fit(features, np.ones(len(played), np.bool_), counts=counts)

@@ -16,6 +16,7 @@ from curate.filter import threshold
 from curate.slices import TURNS_TYPE as TURNS
 
 ROWS = pl.UInt32
+CALLS = ("tool_calls", "function_call")  # as in curate.messages: with one of them a message may have no content
 ANSWERS = ("response", "chosen", "rejected")
 NAMES = pl.List(pl.String)
 
@@ -32,6 +33,11 @@ MARKERS = (
 )
 AT_START = rf"\A(?:\s*(?:{MARKERS}))+\s*"
 AT_END = rf"(?:\s*(?:{MARKERS}))+\s*\z"
+NAMED = r"(?is)\A.*(human|user|prompter|instruction|input|assistant|model|response|system|tool)"  # the last name
+SPEAKERS = {
+    **dict.fromkeys(("human", "user", "prompter", "instruction", "input"), "user"),
+    **dict.fromkeys(("assistant", "model", "response"), "assistant"),
+}
 
 # UTF-8 read as Windows-1252 or Latin-1, characters that were lost, C1 control characters.
 BROKEN = r"\u{FFFD}|[ÃÂ][\u{80}-\u{BF}]|â€[\u{80}-\u{BF}™œ˜š›žŸ“”¦¢]|[\u{80}-\u{9F}]"
@@ -39,14 +45,22 @@ MARKUP = (
     r"&(?:amp|lt|gt|quot|nbsp|apos|#\d{2,5}|#x[0-9A-Fa-f]{2,5});"
     r"|</?(?:p|br|div|span|td|tr|table|ul|ol|li|font|a)(?:\s[^<>]{0,200})?/?>"
 )
-INSTRUCTIONS = (
-    r"(?i)\A\s*you are an? (?:helpful|friendly|harmless|honest|respectful|large language|ai )"
-    r"|(?-u:\b)as an? (?:large |ai |artificial intelligence )(?:language )?model(?-u:\b)"
-    r"|(?-u:\b)(?:i am|i['’]m|my name is) (?:chatgpt|gpt-?\d|claude|gemini|bard|llama|qwen|deepseek|mistral)(?-u:\b)"
-    r"|(?-u:\b)(?:developed|trained|created|made) by "
+MAKER = (
+    r"(?:developed|trained|created|made|built) by "
     r"(?:openai|anthropic|google|meta ai|mistral|alibaba|deepseek)(?-u:\b)"
 )
-CUT_OFF = r"[\p{L}\p{N},(\u{2013}\u{2014}-]\s*\z"
+LEAKS = (
+    r"(?i)\A\s*you are an? (?:helpful|friendly|harmless|honest|respectful|large language|ai )"
+    r"|(?-u:\b)as an? (?:large language|(?:ai|artificial intelligence)(?: language)?|language) model"
+    r"(?: trained [^.!?\n]{0,60})?,? (?:i|my)(?-u:\b)"
+    r"|(?-u:\b)(?:i am|i['’]m|my name is) (?:chatgpt|gpt-?\d|claude|gemini|bard|llama|qwen|deepseek|mistral)(?-u:\b)"
+)
+MAYBE_INSTRUCTIONS = rf"{LEAKS}|(?-u:\b){MAKER}"  # six times as fast, and few turns match it
+I_AM = r"(?-u:\b)i(?: am|['’]m| was|['’]ve been| have been)(?-u:\b)"
+INSTRUCTIONS = rf"{LEAKS}|{I_AM}[^.!?\n]{{0,80}}(?-u:\b){MAKER}"
+# A letter with its marks at the end; Thai and Lao write no full stop.
+CUT_OFF = r"(?:[\p{L}--[\p{Thai}\p{Lao}]]\p{M}*|[\p{N},(\u{2013}\u{2014}-])\s*\z"
+SEEN = r"[^\s\p{Cf}\p{Cc}]"  # a character that leaves a mark: not white space, of no width, or for control
 LISTED = r"(?:\A|\n)\s*(?:[-*+•|#>]|\d+[.)])[^\n]*\s*\z"  # the last line of a list, a table or a heading needs no stop
 
 
@@ -92,12 +106,38 @@ def turns_of(docs: pl.DataFrame) -> pl.DataFrame:
     return exploded.select("row", place.alias("place"), "side", "role", "start", "end", content.alias("content"))
 
 
+def ending_calls(docs: pl.DataFrame) -> pl.Series:
+    """How many of each record's lists of messages end with the call of a tool, which need not say anything."""
+    found = list[pl.Expr]()
+    for name, kind in docs.schema.items():
+        if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
+            for field in kind.inner.fields:
+                if field.name in CALLS:
+                    found.append(_given(pl.col(name).list.last().struct.field(field.name), field.dtype))
+    return docs.select(calls=pl.sum_horizontal(pl.repeat(0, pl.len()), *found).cast(pl.UInt32)).to_series()
+
+
+def _given(value: pl.Expr, kind: Any) -> pl.Expr:
+    """Whether there is a value: JSON text or a list may be an empty one."""
+    if isinstance(kind, pl.List):
+        return (value.list.len() > 0).fill_null(False)
+    if kind == pl.String:
+        return (~value.is_in(["", "[]", "{}", "null"])).fill_null(False)
+    return value.is_not_null()
+
+
 def trimmed(turns: pl.DataFrame) -> pl.DataFrame:
-    """The turns without the markers at their ends: `start`, `end` and `content` are of what stays."""
+    """The turns without the markers at their ends: `start`, `end` and `content` are of what stays.
+
+    Markers at the start stay that name another role than the turn's: what follows may be the words of that role.
+    """
     marked = turns["content"].str.contains(MARKERS)
     if not marked.any():
         return turns
-    lead = pl.col("content").str.extract(AT_START, 0).str.len_bytes().fill_null(0).cast(pl.Int64)
+    first = pl.col("content").str.extract(AT_START, 0)
+    named = first.str.extract(NAMED, 1).str.to_lowercase().replace(SPEAKERS)
+    own = (named == pl.col("role")).fill_null(True)
+    lead = pl.when(own).then(first.str.len_bytes()).fill_null(0).cast(pl.Int64)
     mended = turns.filter(marked).with_columns(start=pl.col("start") + lead, old=pl.col("start"))
     rest = pl.col("content").cast(pl.Binary).bin.slice(pl.col("start") - pl.col("old")).cast(pl.String)
     mended = mended.with_columns(content=rest)

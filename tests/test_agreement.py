@@ -7,7 +7,6 @@ import pytest
 
 from curate.agreement import (
     alpha,
-    coincidences,
     cross_alpha,
     group_agreement,
     percent_agreement,
@@ -32,19 +31,27 @@ def test_alpha_is_as_published(level: str, wanted: float) -> None:
     assert alpha(UNITS, PUBLISHED.ravel(), level) == pytest.approx(wanted, abs=5e-4)  # type: ignore[arg-type]
 
 
-def test_the_coincidence_matrix_is_as_published() -> None:
-    values, pairs = coincidences(UNITS, PUBLISHED.ravel())
-
-    assert values.tolist() == [1, 2, 3, 4, 5]
-    assert pairs.sum() == pytest.approx(40)
-    assert pairs.sum(0).tolist() == pytest.approx([9, 13, 10, 5, 3])
-    assert pairs[0, 1] == pairs[1, 0] == pytest.approx(4 / 3)
-
-
 def test_a_missing_rating_is_the_same_as_none() -> None:
     known = ~np.isnan(PUBLISHED.ravel())
 
     assert alpha(UNITS[known], PUBLISHED.ravel()[known]) == alpha(UNITS, PUBLISHED.ravel())
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_many_different_values_need_no_matrix_of_them(level: str) -> None:
+    """A hundred thousand different scores, in pairs that differ by little: a matrix of them would have 80 GB."""
+    draw = np.random.default_rng(4)
+    truth = draw.normal(size=50_000)
+    values = np.repeat(truth, 2) + draw.normal(scale=0.1, size=100_000)
+    items, first = np.repeat(np.arange(50_000), 2), np.tile([True, False], 50_000)
+
+    wanted = 0.0 if level == "nominal" else 0.99
+    assert alpha(items, values, level) == pytest.approx(wanted, abs=0.005)  # type: ignore[arg-type]
+    assert cross_alpha(items, values, first, level) == pytest.approx(wanted, abs=0.005)  # type: ignore[arg-type]
+
+
+def test_a_rating_that_is_no_finite_number_is_none() -> None:
+    assert alpha([0, 0, 0, 1, 1], [1.0, 2.0, np.inf, 3.0, 3.0]) == alpha([0, 0, 1, 1], [1.0, 2.0, 3.0, 3.0])
 
 
 def test_words_are_nominal_values() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 
 from curate import Pipeline
 from curate.errors import CurateError, UsageError
-from curate.filters import ChatChecks
+from curate.filters import ChatChecks, PreferenceChecks
 from curate.filters.chat import CHECKS
 from curate.filters.turns import TURNS
 from curate.plan import plan_steps
@@ -104,21 +106,60 @@ def test_an_unpaired_record_is_judged_by_its_one_side() -> None:
 # --- responses ---
 
 
-@pytest.mark.parametrize("content", ["", " \t\n", "\u00a0\u2003"])
+@pytest.mark.parametrize("content", ["", " \t\n", "\u00a0\u2003", "\u200b\ufeff", "\x00"])
 def test_a_response_of_white_space_is_empty(content: str) -> None:
     assert found(*chat("Hello?", content)) == ["empty_response/response"]
+
+
+def test_a_response_that_calls_a_tool_may_be_empty() -> None:
+    call, none = [{"function": "{}"}], list[Any]()
+    docs = records(
+        *[chat("Weather?", "")] * 4,
+        messages=[
+            [{"role": "user", "tool_calls": none}, {"role": "assistant", "tool_calls": call}],
+            [{"role": "user", "tool_calls": none}, {"role": "assistant", "tool_calls": none}],
+            [{"role": "assistant", "tool_calls": call}, {"role": "assistant", "tool_calls": None}],
+            None,
+        ],
+    )
+
+    assert ChatChecks().score(docs)["empty_response"].to_list() == [False, True, True, True]
+
+
+def test_one_call_does_not_excuse_two_empty_responses() -> None:
+    call, plain = [{"role": "assistant", "tool_calls": "[1]"}], [{"role": "assistant", "tool_calls": None}]
+    docs = records(*[pair("Weather?", "", "")] * 2, chosen=[call, call], rejected=[plain, call])
+
+    assert ChatChecks().score(docs)["empty_response"].to_list() == [True, False]
+    assert PreferenceChecks().score(docs)["identical_responses"].to_list() == [False, False]
+
+
+def test_a_chat_in_json_lines_that_ends_with_a_call_is_kept(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather"}}]}
+    silent = {"role": "assistant", "content": ""}
+    rows = [{"messages": [{"role": "user", "content": "Weather?"}, last]} for last in (call, silent)]
+    (tmp_path / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    run = Pipeline(
+        input={"paths": [str(tmp_path / "chats.jsonl")], "kind": "chat"},
+        steps=[ChatChecks()],
+        output={"path": str(tmp_path / "out")},
+    ).run()
+
+    assert run.ledger.collect()["kept"].to_list() == [True, False]
 
 
 def test_an_empty_prompt_is_no_empty_response() -> None:
     assert found(*chat("", "Hi.")) == []
 
 
-@pytest.mark.parametrize("end", ["and then the", "and,", "```python\nprint(1)\n", "see ("])
+@pytest.mark.parametrize("end", ["and then the", "and,", "कि वह की", "```python\nprint(1)\n", "see ("])
 def test_a_long_response_that_stops_in_a_sentence_is_cut_off(end: str) -> None:
     assert found(*chat("Explain.", LONG + end)) == ["truncated_response/response"]
 
 
-@pytest.mark.parametrize("end", ["The end.", "Is it?", "```\ncode\n```", "\n- a last point", "它结束了。", "Done :)"])
+@pytest.mark.parametrize(
+    "end", ["The end.", "Is it?", "```\ncode\n```", "\n- a last point", "它结束了。", "Done :)", "จบแล้ว", "Done ❤️"]
+)
 def test_a_long_response_with_an_end_is_whole(end: str) -> None:
     assert found(*chat("Explain.", LONG + end)) == []
 
@@ -146,12 +187,26 @@ def test_letters_with_accents_and_markup_in_code_are_no_debris(content: str) -> 
         "As an AI language model, I have no body.",
         "You are a helpful assistant. Be kind.",
         "I'm ChatGPT, made by OpenAI.",
+        "I am a large model trained by Google.",
+        "I was created by Anthropic.",
     ],
 )
 def test_instructions_that_the_assistant_repeats_are_found(content: str) -> None:
     assert found(*chat("Hello?", content)) == ["system_prompt_leak/response"]
     assert found(*chat(content, "Hi.")) == []
     assert found(*chat("Hello?", "Hi.", system=content)) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "TensorFlow was developed by Google.",
+        "ChatGPT, as a large language model trained on text, may err.",
+        "I am fond of it. Go was made by Google.",
+    ],
+)
+def test_what_is_said_of_other_models_and_makers_is_no_instruction(content: str) -> None:
+    assert found(*chat("Hello?", content)) == []
 
 
 # --- markers ---
@@ -181,6 +236,31 @@ def test_markers_inside_a_turn_cannot_be_mended() -> None:
 
     assert ChatChecks().score(docs)["leaked_markers"].to_list() == [True]
     assert "leaked_markers" in ChatChecks().drop_when()
+
+
+@pytest.mark.parametrize(
+    ("role", "content", "left"),
+    [
+        ("assistant", "Human: How do I get there?", None),
+        ("user", "Assistant: You take the bus.", None),
+        ("assistant", "<|im_start|>user\nHow do I get there?", None),
+        ("assistant", "### Input:\nA list.", None),
+        ("user", "<|im_start|>system\nBe kind.", None),
+        ("user", "Human: How do I get there?", "How do I get there?"),
+        ("user", "### Instruction:\nSort.", "Sort."),
+        ("assistant", "Human:\n\nAssistant: By bus.", "By bus."),
+        ("critic", "<|im_end|>Fine.", "Fine."),
+    ],
+)
+def test_a_marker_that_names_another_role_stays_for_nobody_knows_whose_words_follow(
+    role: str, content: str, left: str | None
+) -> None:
+    docs = records([("prompt", role, content), ("response", "assistant", "Well.")])
+    scores = ChatChecks().score(docs)
+
+    assert scores.select("leaked_markers", "mended").row(0) == (left is None, int(left is not None))
+    if left is not None:
+        assert edited(docs) == [f"{left}\n\nWell."]
 
 
 def test_a_response_of_markers_alone_is_empty_once_they_are_gone() -> None:
@@ -214,6 +294,11 @@ def test_a_response_in_another_language_than_the_prompt_is_found() -> None:
     scores = ChatChecks(language_columns=("p", "c", "r")).score(docs)
 
     assert scores["found"].to_list() == [["wrong_language/rejected"], [], [], []]
+
+
+def test_a_list_of_languages_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the column 'p' is List\(String\), wanted String"):
+        ChatChecks(language_columns=("p", "p")).score(records(pair("a", "b", "c"), p=[["en"]]))
 
 
 def test_defaults_drop_what_cannot_be_trained_on() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,6 +12,7 @@ import pytest
 from chat_records import ledger
 from pydantic import ValidationError
 
+from curate import Pipeline
 from curate.errors import UsageError
 from curate.filters import Disagreement
 from curate.testing import check_filter, decide
@@ -101,6 +104,52 @@ def test_whole_numbers_are_one_value_however_they_are_written() -> None:
     assert Disagreement(columns=("one", "two")).score(frame)["entropy"].to_list() == [0]
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), "", " ", "NaN"])
+def test_a_value_that_is_not_there_is_no_rating(missing: Any) -> None:
+    assert score(given("1", missing))["ratings_given"].to_list() == [1]
+    frame = pl.DataFrame({"text": ["x"], "one": ["1"], "two": [missing]}, strict=False)
+    assert Disagreement(columns=("one", "two")).score(frame)["soft_label"].to_list() == [0.75]
+
+
+def test_white_space_around_a_value_is_not_of_it() -> None:
+    assert score(given("yes ", "yes"))["entropy"].to_list() == [0]
+
+
+def test_a_list_of_ratings_may_be_json_text() -> None:
+    lists = [
+        '[{"rater": 7, "group": "g", "value": 1}, {"rater": "b", "value": 1.0}, {"value": true}, {"value": null}]', None
+    ]  # fmt: skip
+    scores = Disagreement(ratings="r").score(pl.DataFrame({"text": ["a", "b"], "r": lists}))
+
+    assert scores["rated"].to_list() == [
+        [
+            {"rater": "7", "group": "g", "value": "1"},
+            {"rater": "b", "group": None, "value": "1.0"},
+            {"rater": None, "group": None, "value": "true"},
+        ],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("text", ["n/a", "[1]", '{"value": 1}', "5", '[{"value": [1]}]'])
+def test_json_text_that_is_no_list_of_ratings_is_an_error_of_its_record(text: str) -> None:
+    with pytest.raises(ValueError):
+        Disagreement(ratings="r").score(pl.DataFrame({"text": ["a"], "r": [text]}))
+
+
+def test_ratings_in_json_lines_are_read(tmp_path: Path) -> None:
+    rows = [{"text": f"text {number}", "r": [{"rater": "a", "value": number % 2}]} for number in range(4)]
+    (tmp_path / "rated.jsonl").write_text("\n".join(json.dumps(row) for row in [*rows, {"text": "x", "r": "none"}]))
+    pipeline = Pipeline(
+        input={"paths": [str(tmp_path / "rated.jsonl")]},
+        steps=[Disagreement(ratings="r")],
+        output={"path": str(tmp_path / "out")},
+    )
+    run = pipeline.run()
+
+    assert run.ledger.collect()["disagreement.soft_label"].to_list() == [0.25, 0.75, 0.25, 0.75]
+
+
 def test_one_column_for_each_rater_is_the_same_as_a_list() -> None:
     frame = pl.DataFrame({"text": ["x", "y"], "one": [1, 0], "two": [0, None], "three": [1, 0]})
     step = Disagreement(columns=("one", "two", "three"), groups={"one": "g"})
@@ -112,6 +161,11 @@ def test_one_column_for_each_rater_is_the_same_as_a_list() -> None:
         {"rater": "one", "group": "g", "value": "0"},
         {"rater": "three", "group": None, "value": "0"},
     ]
+
+
+def test_a_list_in_the_column_of_one_rater_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"is List\(Int64\), wanted String"):
+        Disagreement(columns=("r",)).score(pl.DataFrame({"text": ["a"], "r": [[1]]}))
 
 
 def test_a_column_that_is_no_list_of_ratings_is_refused() -> None:
@@ -153,6 +207,20 @@ def test_the_same_answer_to_items_that_all_get_it_is_no_failure() -> None:
     rows = [[(f"p{place}", None, 0) for place in range(4)] for _ in range(40)]
 
     assert decided(docs(*rows))["failed_raters"].to_list() == [0] * 40
+
+
+def test_a_group_with_a_view_of_its_own_has_not_failed() -> None:
+    """Four of 25 raters see things the other way, and agree on it: only who agrees with nobody is an outlier."""
+    chooser, rows = random.Random(2), []
+    for _ in range(80):
+        truth = chooser.randrange(2)
+        many = [(f"a{place}", "a", truth if chooser.random() < 0.95 else 1 - truth) for place in range(20)]
+        few = [(f"b{place}", "b", 1 - truth if chooser.random() < 0.95 else truth) for place in range(4)]
+        rows.append([*many, *few, ("random", "a", chooser.randrange(2))])
+    frame = docs(*rows)
+
+    raters = Disagreement(ratings="ratings").tables(ledger(frame, decided(frame)))["raters"]
+    assert raters.filter("failed")["rater"].to_list() == ["random"]
 
 
 def test_few_ratings_are_not_judged() -> None:

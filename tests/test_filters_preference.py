@@ -12,11 +12,12 @@ from chat_records import Turn, f1, hh_records, ledger, pair, preference, records
 from pydantic import ValidationError
 
 from curate import Pipeline
-from curate.errors import CurateError
+from curate.errors import CurateError, UsageError
 from curate.filters import ExactDuplicates, NearDuplicates, PreferenceChecks
 from curate.filters.preference_marks import SURFACE
 from curate.filters.preference_pairs import oriented
 from curate.filters.preference_tables import spearman
+from curate.filters.turns import TURNS
 from curate.logistic import fit, held_out
 from curate.plan import plan_steps
 from curate.read import Columns
@@ -107,6 +108,13 @@ def test_a_pair_with_swapped_labels_names_the_first_record_that_says_the_opposit
     assert decided(docs)["swapped_with"].to_list() == ["r1", "r0", None, "r1"]
 
 
+def test_answers_to_different_prompts_contradict_nobody() -> None:
+    one = preference([("user", "a"), ("assistant", "yes")], [("user", "b"), ("assistant", "no")])
+    two = preference([("user", "c"), ("assistant", "no")], [("user", "d"), ("assistant", "yes")])
+
+    assert decided(records(one, two))["swapped_with"].to_list() == [None, None]
+
+
 def test_identical_responses_do_not_contradict_themselves() -> None:
     assert decided(records(pair("q", "a", "A"), pair("q", "b", "c")))["swapped_with"].to_list() == [None, None]
 
@@ -155,6 +163,14 @@ def test_texts_are_refused_when_the_run_is_planned() -> None:
         ("Great question! It is blue.", ["flattery"]),
         ("Yes, it is.", []),
         ("Plain words, 3 - 4 of them.", []),
+        ("**两** and 中文**粗体**中文", ["bold"]),
+        ("x**2 + y**2, f(**a, **b), __init__ and __main__", []),
+        ("I\u2019m sorry, I can\u2019t.", ["refusal"]),
+        ("Sorry, we're not allowed to say.", ["refusal"]),
+        ("I'm sorry that this happened to you. I'm sorry if it hurts.", []),
+        ("I'm sorry, I don't understand the question.", []),
+        ("I can't help but admire it. He works as an air traffic controller.", []),
+        ("I'm not going to lie: it is hard.", []),
     ],
 )
 def test_marks_of_a_response(response: str, marks: list[str]) -> None:
@@ -166,10 +182,12 @@ def test_marks_of_a_response(response: str, marks: list[str]) -> None:
 
 def test_agreement_counts_only_after_an_opinion() -> None:
     scores = score(
-        pair("I think that cats are best.", "You're right!", "No."), pair("Are cats best?", "You're right!", "No.")
+        pair("I think that cats are best.", "You're right!", "No."),
+        pair("Are cats best?", "You're right!", "No."),
+        pair("I think that cats are best.", "Absolutely not!", "No."),
     )
 
-    assert scores["chosen_marks"].to_list() == [["agreement"], []]
+    assert scores["chosen_marks"].to_list() == [["agreement"], [], []]
 
 
 def test_surface_features_of_a_pair_turned_round_are_the_opposite() -> None:
@@ -251,8 +269,7 @@ def test_mark_and_identity_tables_count_where_one_side_has_it() -> None:
         c=[["age"], [], ["age"]], r=[[], ["age"], []],
     )  # fmt: skip
     options: dict[str, Any] = {"identity_columns": ("c", "r")}
-    scored = decided(docs, **options).hstack(docs.select("c", "r"))
-    found = PreferenceChecks(**options).tables(ledger(docs, scored))
+    found = tables(docs, **options)
 
     listed = found["marks"].filter(pl.col("mark") == "list").row(0, named=True)
     assert [listed[name] for name in ("chosen", "rejected", "only_chosen", "only_rejected")] == [2, 2, 1, 1]
@@ -272,6 +289,33 @@ def test_models_are_ranked_by_strength() -> None:
     strength = models["strength"][0]  # of 20 pairs 15 were won: where the likelihood and the ridge have their maximum
     assert 20 / (1 + np.exp(-strength)) + strength == pytest.approx(15)
     assert models["strength"].to_list() == pytest.approx([strength, 0, -strength])
+
+
+@pytest.mark.parametrize("model", ["x", None])
+def test_models_that_never_met_another_have_no_rank(model: str | None) -> None:
+    docs = records(pair("q", "a", "b"), won=[model], lost=[model])
+
+    assert tables(docs, model_columns=("won", "lost"))["models"].is_empty()
+
+
+@pytest.mark.parametrize(
+    ("option", "values"), [("identity_columns", ["age"]), ("toxicity_columns", [[0.5]]), ("model_columns", [["m"]])]
+)
+def test_columns_of_another_kind_are_refused(option: str, values: list[Any]) -> None:
+    with pytest.raises(UsageError, match="the column 'c' is"):
+        PreferenceChecks(**{option: ("c", "c")}).score(records(pair("q", "a", "b"), c=values))
+
+
+def test_too_many_pairs_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.filters.preference_tables.MOST_PAIRS", 100)
+    rows = [row for docs in (random_pairs(1.0, 150), random_pairs(0.0, 150)) for row in docs["turns"].to_list()]
+    texts = pl.concat([random_pairs(1.0, 150)["text"], random_pairs(0.0, 150)["text"]])
+    docs = records(*[[]] * 300).with_columns(texts, pl.Series("turns", rows, dtype=TURNS))
+    bias = tables(docs)["bias"]
+    row = bias.filter(pl.col("measure").str.starts_with("shortcut")).row(0, named=True)
+
+    assert row["pairs"] == 100
+    assert value(bias, "shortcut AUC") < 0.7  # of the first hundred alone it is 1
 
 
 def test_checks_are_counted_with_their_action() -> None:
@@ -399,7 +443,7 @@ def test_pairs_of_hh_rlhf_have_the_known_defects_and_lengths() -> None:
     found = tables(docs)
     bias = found["bias"]
     refusals = found["marks"].filter(pl.col("mark") == "refusal").select("chosen", "rejected").row(0)
-    assert refusals == (137, 55)  # by our pattern; SCIENCE 4.2 has 47 and 25 by a narrower one
+    assert refusals == (79, 30)  # by our pattern, about 104 of them right; SCIENCE 4.2 has 47 and 25 by another
     assert value(bias, "mean words of chosen") == pytest.approx(30.8, abs=0.05)
     assert value(bias, "mean words of rejected") == pytest.approx(38.8, abs=0.05)
     row = bias.row(0, named=True)  # SCIENCE 4.2: rejected longer in 56.2 % [54.1, 58.2]
