@@ -226,11 +226,14 @@ def on_problem(on: str, filter: Filter, kind: str) -> tuple[str, str] | None:
     if kind == "text":
         return f"`on: {on}` needs chat or preference records", "say what a record is with `input: {kind: chat}`"
     if on in PAIRS and kind != "preference":
-        return f"`on: {on}` needs preference records", "chat records have prompt, last_turn, each_turn and assistant"
+        return (
+            f"`on: {on}` needs preference records",
+            "chat records have prompt, first_turn, last_turn, each_turn and assistant",
+        )
     if isinstance(filter, CorpusFilter) and (on in LISTS or len(PARTS[on]) > 1):
         return (
             f"a corpus-wide step judges one part of a record, `on: {on}` is several",
-            "take whole, prompt, last_turn, chosen or rejected; use the filter in two steps for two parts",
+            "take whole, prompt, first_turn, last_turn, chosen or rejected; use the filter in two steps for two parts",
         )
     return None
 

@@ -75,8 +75,10 @@ def slices(turns: pl.Series, part: str) -> Slices:
     record = np.repeat(np.arange(len(counts)), counts)
     if part == "assistant":
         wanted = flat["role"] == "assistant"
-    elif part == "last_turn":
+    elif part in ("first_turn", "last_turn"):
         wanted = flat["side"].is_in(["prompt", "response"])
+        if part == "first_turn":
+            wanted &= flat["role"] != "system"
     else:
         wanted = flat["side"] == part if part != "each_turn" else pl.repeat(True, flat.height, eager=True)
     chosen = wanted.to_numpy()
@@ -85,6 +87,8 @@ def slices(turns: pl.Series, part: str) -> Slices:
         return Slices(record, start, end)
     last = np.append(record[1:] != record[:-1], True)
     first = np.roll(last, 1)
+    if part == "first_turn":
+        return Slices(record[first], start[first], end[first])
     begin = start[last] if part == "last_turn" else start[first]
     return Slices(record[last], begin, end[last])
 

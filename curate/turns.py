@@ -66,7 +66,7 @@ SCHEMAS: dict[str, Schema] = {
 # The words of known data sets for the four roles; any other word is kept, in lower case.
 ROLES: dict[str, str] = {
     **dict.fromkeys(("user", "human", "prompter"), USER),
-    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt"), ASSISTANT),
+    **dict.fromkeys(("assistant", "gpt", "bot", "model", "chatgpt", "function_call", "tool_call"), ASSISTANT),
     **dict.fromkeys(("system", "developer"), SYSTEM),
     **dict.fromkeys(("tool", "function", "observation"), TOOL),
 }
@@ -107,10 +107,11 @@ def present(message: Mapping[str, Any], key: str) -> bool:
 
 
 # What a step's `on` means: the parts of a record that it judges, each as a document; none when that is the whole.
-On = Literal["whole", "prompt", "last_turn", "each_turn", "assistant", "chosen", "rejected", "both"]
+On = Literal["whole", "prompt", "first_turn", "last_turn", "each_turn", "assistant", "chosen", "rejected", "both"]
 PARTS: Mapping[str, tuple[str, ...]] = {
     "whole": (),
     "prompt": ("prompt",),
+    "first_turn": ("first_turn",),
     "last_turn": ("last_turn",),
     "each_turn": ("each_turn",),
     "assistant": ("assistant",),

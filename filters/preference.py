@@ -70,6 +70,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         "rejected_groups": "the groups that the rejected response mentions",
         "winner_model": "the model that wrote chosen, by `model_columns`",
         "loser_model": "the model that wrote rejected",
+        "prompt_toxicity": "toxicity of the prompt, by `prompt_toxicity_column`",
+        "chosen_position": "where raters saw the chosen response, by `position_column`",
         "surface": "surface features of chosen less those of rejected, in the order of the table `shortcut_features`",
         "fold": "which part of the cross-validation the prompt is in, 0 to 9",
         "judged": "whether the record has both sides",
@@ -97,6 +99,16 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         examples=[["chosen_model", "rejected_model"]],
         description="columns with the model that wrote chosen and rejected",
     )
+    prompt_toxicity_column: str | None = Field(
+        default=None,
+        examples=["toxicity.prompt.max"],
+        description="column with the toxicity of the prompt, for refusals of harmless prompts apart from others (P23)",
+    )
+    position_column: str | None = Field(
+        default=None,
+        examples=["winner"],
+        description="column that says where raters saw the chosen response: first or second, a or b (P22)",
+    )
     identity_columns: tuple[str, str] | None = Field(
         default=None,
         examples=[["groups.chosen.identity", "groups.rejected.identity"]],
@@ -105,7 +117,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
 
     def reads(self) -> tuple[str, ...]:
         """The scores of earlier steps among the columns that are read."""
-        named = (self.toxicity_columns, self.model_columns, self.identity_columns)
+        single = tuple(name for name in (self.prompt_toxicity_column, self.position_column) if name is not None)
+        named = (self.toxicity_columns, self.model_columns, self.identity_columns, single)
         return tuple(name for columns in named for name in scores_among(columns))
 
     def score(self, docs: pl.DataFrame) -> pl.DataFrame:
@@ -127,6 +140,8 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
                 *_described(pairs),
                 *self._groups(docs),
                 *self._models(docs),
+                _column(docs, self.prompt_toxicity_column, pl.Float64()).fill_nan(None).alias("prompt_toxicity"),
+                _column(docs, self.position_column, pl.String()).alias("chosen_position"),
                 _folds(pairs.prompt),
                 pairs.judged.alias("judged"),
             ]
@@ -158,7 +173,10 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         return {name: rule for name, rule in _finds().items() if getattr(self, name) != "tag"}
 
     def tables(self, ledger: pl.LazyFrame) -> dict[str, pl.DataFrame]:
-        """`checks`, `bias`, `marks`, `shortcut_features`; `models` and `identity` where their columns are given."""
+        """`checks`, `bias`, `marks`, `shortcut_features`.
+
+        `refusals`, `positions`, `models` and `identity` where their columns are given.
+        """
         from curate.filters import preference_tables as tables
 
         pairs = tables.pairs_in(ledger)
@@ -169,6 +187,10 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
             "marks": tables.mark_table(pairs),
             "shortcut_features": tables.shortcut_weights(pairs),
         }
+        if self.prompt_toxicity_column is not None:
+            found["refusals"] = tables.refusal_table(ledger)
+        if self.position_column is not None:
+            found["positions"] = tables.position_table(ledger)
         if self.model_columns is not None:
             found["models"] = tables.model_table(ledger)
         if self.identity_columns is not None:
@@ -176,24 +198,22 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
         return found
 
     def _gap(self, docs: pl.DataFrame) -> pl.Series:
-        if self.toxicity_columns is None:
-            return pl.repeat(None, len(docs), dtype=pl.Float64, eager=True).alias("toxicity_gap")
-        chosen, rejected = (typed(docs, name, pl.Float64()).fill_nan(None) for name in self.toxicity_columns)
+        named = self.toxicity_columns or (None, None)
+        chosen, rejected = (_column(docs, name, pl.Float64()).fill_nan(None) for name in named)
         return (chosen - rejected).alias("toxicity_gap")
 
     def _models(self, docs: pl.DataFrame) -> list[pl.Series]:
-        names = ("winner_model", "loser_model")
-        if self.model_columns is None:
-            return [pl.repeat(None, len(docs), dtype=pl.String, eager=True).alias(name) for name in names]
-        return [
-            typed(docs, given, pl.String()).alias(name) for given, name in zip(self.model_columns, names, strict=True)
-        ]
+        named = zip(self.model_columns or (None, None), ("winner_model", "loser_model"), strict=True)
+        return [_column(docs, given, pl.String()).alias(name) for given, name in named]
 
     def _groups(self, docs: pl.DataFrame) -> list[pl.Series]:
-        names = ("chosen_groups", "rejected_groups")
-        if self.identity_columns is None:
-            return [pl.repeat(None, len(docs), dtype=NAMES, eager=True).alias(name) for name in names]
-        return [typed(docs, given, NAMES).alias(name) for given, name in zip(self.identity_columns, names, strict=True)]
+        named = zip(self.identity_columns or (None, None), ("chosen_groups", "rejected_groups"), strict=True)
+        return [_column(docs, given, NAMES).alias(name) for given, name in named]
+
+
+def _column(docs: pl.DataFrame, name: str | None, kind: pl.DataType) -> pl.Series:
+    """A column by its name and type; nulls where none is named."""
+    return pl.repeat(None, len(docs), dtype=kind, eager=True) if name is None else typed(docs, name, kind)
 
 
 def _apart(turns: pl.DataFrame, size: int) -> pl.Series:

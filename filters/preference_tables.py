@@ -15,6 +15,7 @@ from curate.stats import Interval, Numbers, auc, wilson
 FOLDS = 5  # of prompts; the stored fold counts half of each apart
 LEAST_PAIRS = 100  # below it no shortcut is looked for
 MOST_PAIRS = 200_000  # evenly spaced, so many are looked at: the interval is then narrower than 0.006
+HARMLESS = 0.5  # of the toxicity of a prompt: below it a refusal is counted as one of a harmless prompt
 WARN = 0.60  # of the area under the curve of surface features: SCIENCE 4.2
 BIAS = {
     "of": pl.String, "measure": pl.String, "pairs": pl.Int64, "value": pl.Float64, "low": pl.Float64,
@@ -111,6 +112,37 @@ def spearman(gap: Numbers) -> float | None:
 def mark_table(pairs: pl.DataFrame) -> pl.DataFrame:
     """By mark: responses that have it, and how often it is chosen where only one of a pair has it."""
     return _win_rates(pairs, "chosen_marks", "rejected_marks", "mark", [*FORMS, *PHRASES, "agreement"])
+
+
+def refusal_table(ledger: pl.LazyFrame) -> pl.DataFrame:
+    """By prompt, harmless or toxic (from 0.5 on): refusals, and how often one is chosen where the other answers (P23).
+
+    A refusal that is chosen for a harmless prompt teaches to refuse too much.
+    """
+    columns = "chosen_marks", "rejected_marks", "prompt_toxicity"
+    pairs = ledger.filter(pl.col("judged").fill_null(False)).select(columns).collect()
+    level = pairs["prompt_toxicity"]
+    parts = {"harmless": level < HARMLESS, "toxic": level >= HARMLESS, "not scored": level.is_null()}
+    found = [
+        _win_rates(pairs.filter(part), "chosen_marks", "rejected_marks", "prompt", ["refusal"]).select(
+            pl.lit(name).alias("prompt"), pl.lit(int(part.sum())).alias("pairs"), pl.all().exclude("prompt")
+        )
+        for name, part in parts.items()
+    ]
+    return pl.concat(found)
+
+
+def position_table(ledger: pl.LazyFrame) -> pl.DataFrame:
+    """By place: how many chosen responses raters saw there, and their share (P22).
+
+    Without a habit of the raters, and with places drawn at random, all shares are about the same.
+    """
+    known = pl.col("judged").fill_null(False) & pl.col("chosen_position").is_not_null()
+    counts = ledger.filter(known).group_by("chosen_position").agg(chosen=pl.len()).sort("chosen_position").collect()
+    total = int(counts["chosen"].sum())
+    rows = [(place, count, *_ends(wilson(count, total))) for place, count in counts.iter_rows()]
+    kinds = {"position": pl.String, "chosen": pl.Int64, "share": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+    return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def identity_table(ledger: pl.LazyFrame) -> pl.DataFrame:

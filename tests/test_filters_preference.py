@@ -21,6 +21,7 @@ from curate.filters.turns import TURNS
 from curate.logistic import fit, held_out
 from curate.plan import plan_steps
 from curate.read import Columns
+from curate.slices import cut, slices
 from curate.testing import check_filter, decide
 
 WORDS = ("river", "stone", "lamp", "quiet", "market", "paper", "window", "cloud", "garden", "letter", "silver", "bread",
@@ -277,6 +278,28 @@ def test_mark_and_identity_tables_count_where_one_side_has_it() -> None:
     assert found["identity"]["gap"][0] == pytest.approx(1 / 6)
 
 
+def test_refusals_of_harmless_prompts_are_counted_apart() -> None:
+    no, yes = "I cannot help with that.", "Sure: boil it."
+    docs = records(
+        pair("q1", no, yes), pair("q2", no, yes), pair("q3", yes, no), pair("q4", no, yes), pair("q5", yes, yes),
+        t=[0.1, 0.49, 0.5, None, float("nan")],
+    )  # fmt: skip
+    found = tables(docs, prompt_toxicity_column="t")["refusals"]
+
+    assert found.select("prompt", "pairs", "only_chosen", "only_rejected").rows() == [
+        ("harmless", 2, 2, 0), ("toxic", 1, 0, 1), ("not scored", 2, 1, 0),
+    ]  # fmt: skip
+    assert found["win_rate"].to_list() == [1, 0, 1]
+
+
+def test_places_in_which_raters_saw_the_chosen_response_have_shares() -> None:
+    docs = records(*[pair(f"q{place}", "a", "b") for place in range(5)], place=["first"] * 3 + ["second", None])
+    found = tables(docs, position_column="place")["positions"]
+
+    assert found.select("position", "chosen", "share").rows() == [("first", 3, 0.75), ("second", 1, 0.25)]
+    assert ((found["low"] < found["share"]) & (found["share"] < found["high"])).all()
+
+
 def test_models_are_ranked_by_strength() -> None:
     docs = records(
         *[pair(f"q{place}", "a", "b") for place in range(40)],
@@ -299,11 +322,16 @@ def test_models_that_never_met_another_have_no_rank(model: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "values"), [("identity_columns", ["age"]), ("toxicity_columns", [[0.5]]), ("model_columns", [["m"]])]
-)
+    ("option", "values"),
+    [
+        ("identity_columns", ["age"]), ("toxicity_columns", [[0.5]]), ("model_columns", [["m"]]),
+        ("prompt_toxicity_column", [[0.5]]), ("position_column", [["a"]]),
+    ],
+)  # fmt: skip
 def test_columns_of_another_kind_are_refused(option: str, values: list[Any]) -> None:
+    named = ("c", "c") if option.endswith("s") else "c"
     with pytest.raises(UsageError, match="the column 'c' is"):
-        PreferenceChecks(**{option: ("c", "c")}).score(records(pair("q", "a", "b"), c=values))
+        PreferenceChecks(**{option: named}).score(records(pair("q", "a", "b"), c=values))
 
 
 def test_too_many_pairs_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +407,11 @@ def test_a_length_that_does_not_vary_has_no_rank_correlation() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"model_columns": ("won", "lost"), "toxicity_columns": ("c", "r"), "swapped_labels": "drop"}],
+    [
+        {},
+        {"model_columns": ("won", "lost"), "toxicity_columns": ("c", "r"), "swapped_labels": "drop"},
+        {"prompt_toxicity_column": "c", "position_column": "won"},
+    ],
     ids=str,
 )
 def test_preference_checks_keeps_the_contract(options: dict[str, Any]) -> None:
@@ -452,9 +484,12 @@ def test_pairs_of_hh_rlhf_have_the_known_defects_and_lengths() -> None:
 
 @pytest.mark.shared
 def test_first_turns_of_hh_rlhf_repeat() -> None:
-    """274 rows are near-duplicates by word 2-grams; SCIENCE counts 137 repeats, by a normal form that it does not name:
-    134 are the same to the byte, 135 but for case and white space."""
-    first = hh_records().select("id", text="first")
+    """274 rows are near-duplicates by word 2-grams. SCIENCE counts 137 repeats, of letters and digits alone, case folded
+    (test_conversations); 134 are the same to the byte, 135 but for case and white space, as for `exact_duplicates`.
+    """
+    docs = hh_records()
+    first = docs.select("id", text="first")
+    assert cut(docs, slices(docs["turns"], "first_turn"))["text"].to_list() == first["text"].to_list()
     same, near = decide(ExactDuplicates(), first), decide(NearDuplicates(ngram=2), first)
     assert isinstance(same, pl.DataFrame)
     assert isinstance(near, pl.DataFrame)

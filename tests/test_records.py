@@ -72,8 +72,8 @@ def parts_of(record: dict[str, Any], part: str) -> list[str]:
         return [turn["content"] for turn in turns]
     if part == "assistant":
         return [turn["content"] for turn in turns if turn["role"] == "assistant"]
-    if part == "last_turn":
-        return [record["prompt"][-1]["content"]] if record["prompt"] else []
+    if part in ("first_turn", "last_turn"):
+        return [record["prompt"][0 if part == "first_turn" else -1]["content"]] if record["prompt"] else []
     said = [turn["content"] for turn in record[part]]
     return ["\n\n".join(said)] if said else []
 
@@ -161,7 +161,7 @@ def test_every_built_in_filter_is_tried_on_parts(tmp_path: Path) -> None:
     assert set(corpus_wide(tmp_path)) == set(CORPUS_WIDE)
 
 
-ON = ("prompt", "last_turn", "each_turn", "assistant", "both")  # `both` is chosen and rejected
+ON = ("prompt", "first_turn", "last_turn", "each_turn", "assistant", "both")  # `both` is chosen and rejected
 
 
 @pytest.mark.parametrize("name", PER_DOCUMENT)

@@ -68,7 +68,7 @@ def by_hand(docs: pl.DataFrame, where: Slices, edits: list[list[dict[str, Any]] 
     return found
 
 
-@pytest.mark.parametrize("part", ["whole", "each_turn", "assistant", "last_turn"])
+@pytest.mark.parametrize("part", ["whole", "each_turn", "assistant", "first_turn", "last_turn"])
 @settings(deadline=None)
 @given(data=st.data())
 def test_edits_of_parts_change_the_turns_that_they_cover(part: str, data: st.DataObject) -> None:
@@ -82,6 +82,13 @@ def test_edits_of_parts_change_the_turns_that_they_cover(part: str, data: st.Dat
     assert cut(after, slices(after[TURNS], "each_turn"))[TEXT].to_list() == [one for some in wanted for one in some]
     kept = [[(turn["side"], turn["role"]) for turn in turns] for turns in docs[TURNS].to_list()]
     assert [[(turn["side"], turn["role"]) for turn in turns] for turns in after[TURNS].to_list()] == kept
+
+
+def test_the_first_turn_is_not_the_systems() -> None:
+    docs = frame([[("system", "be brief"), ("user", "one"), ("user", "two")], [("system", "alone")]])
+    where = slices(docs[TURNS], "first_turn")
+    assert where.record.tolist() == [0]
+    assert cut(docs, where)[TEXT].to_list() == ["one"]
 
 
 def test_an_edit_that_leaves_its_slice_is_told_with_its_place_in_the_slice() -> None:
