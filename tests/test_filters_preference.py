@@ -484,7 +484,7 @@ def test_pairs_of_hh_rlhf_have_the_known_defects_and_lengths() -> None:
 
 @pytest.mark.shared
 def test_first_turns_of_hh_rlhf_repeat() -> None:
-    """274 rows are near-duplicates by word 2-grams. SCIENCE counts 137 repeats, of letters and digits alone, case folded
+    """274 rows are near-duplicates by word 2-grams. SCIENCE has 137 repeats, of letters and digits alone, case folded
     (test_conversations); 134 are the same to the byte, 135 but for case and white space, as for `exact_duplicates`.
     """
     docs = hh_records()
