@@ -20,6 +20,7 @@ from curate.parse import make_filter
 from curate.pipeline import Pipeline
 from curate.plain_words import faults
 from curate.scores import find_scores
+from curate.turns import PARTS
 
 if TYPE_CHECKING:
     from curate.run import Run
@@ -80,6 +81,7 @@ class LedgerRules:
         self.run = run
         self.steps = steps_of(run)
         self.names = [step.name for step in self.steps]
+        self.parts = {step.name: PARTS[step.on] for step in self.steps}  # none where a step judges the whole
         self.schema = dict(run.ledger.collect_schema())
         self.scores = find_scores(self.schema, self.names)
 
@@ -105,8 +107,6 @@ class LedgerRules:
                 f"{step.name} needs the whole corpus: what another {'.'.join(way)} would keep depends on all documents",
                 hint=rerun,
             )
-        if step.on != "whole":
-            raise UsageError(f"{step.name} judges parts of records (`on: {step.on}`), tune asks whole ones", hint=rerun)
         thresholds = sorted(filter.thresholds())
         if way[0] not in type(filter).model_fields:
             near = nearest(way[0], thresholds)
@@ -170,6 +170,8 @@ class LedgerRules:
     def readable(self, step: str, rules: Mapping[str, Any]) -> list[Any]:
         """The rules of a step that the ledger can answer; one that reads the text is its stored answer."""
         found: list[Any] = []
+        if self.parts[step]:  # a part has an answer, or the record lacks it
+            return found
         for name, rule in rules.items():
             try:
                 roots = expression(rule).meta.root_names()
@@ -182,13 +184,60 @@ class LedgerRules:
         return found
 
     def view(self, ledger: pl.LazyFrame, step: str, rules: Sequence[Any]) -> pl.LazyFrame:
-        """The ledger with the columns that rules of a step read, by the names that the rules have for them."""
-        roots = dict.fromkeys(root for rule in rules for root in expression(rule).meta.root_names())
-        columns = {root: self.column(step, root) for root in roots}
+        """The ledger with the columns that rules of a step read, by the names that the rules have for them.
+
+        Of the scores of several parts there is the one that decides: the largest for a limit above, else the smallest.
+        """
         present = ledger.collect_schema()
-        return ledger.with_columns(
-            [pl.col(c if c in present else f"{OWN}{c}").alias(root) for root, c in columns.items() if root != c]
-        )
+        columns: dict[str, pl.Expr] = {}
+        for rule in rules:
+            for root in expression(rule).meta.root_names():
+                found = self._of_parts(step, rule, root)
+                if found is None:
+                    name = self.column(step, root)
+                    found = pl.col(name if name in present else f"{OWN}{name}")
+                columns[root] = found.alias(root)
+        return ledger.with_columns(columns.values())
+
+    def _of_parts(self, step: str, rule: Any, root: str) -> pl.Expr | None:
+        """A score of the step's parts as one value of each record; None where it is no score of parts."""
+        names = [name for part in self.parts[step] if (name := f"{step}.{part}.{root}") in self.schema]
+        if not names:
+            return None
+        lists = isinstance(self.schema[names[0]], pl.List)
+        if len(names) == 1 and not lists:
+            return pl.col(names[0])
+        if not isinstance(rule, Limit) or rule.where is not None:
+            raise UsageError(
+                f"a rule of {step} reads several scores of each of several parts, which cannot be asked of the ledger",
+                hint="run again with --update: what is still valid is re-used",
+            )
+        above = rule.side == "above"
+        if not lists:
+            return (pl.max_horizontal if above else pl.min_horizontal)(names)
+        values = pl.col(names[0]).list
+        return values.max() if above else values.min()
+
+    def score(self, step: str, name: str) -> str:
+        """The ledger's column of a score of a step; that of its first part where it judges parts."""
+        return next(
+            (known for part in self.parts[step] if (known := f"{step}.{part}.{name}") in self.schema), None
+        ) or self.column(step, name)
+
+    def unanswered(self, step: str, rule: Any, schema: Mapping[str, Any]) -> pl.Expr:
+        """Whether a rule of a step has no answer for a record that came to it; one that lacks the part needs none."""
+        if not self.parts[step]:
+            return without_answer(rule, schema)
+        roots = expression(rule).meta.root_names()
+        names = [name for root in roots for part in self.parts[step] if (name := f"{step}.{part}.{root}") in schema]
+        found = [pl.lit(False)]
+        for name in names:
+            if isinstance(schema[name], pl.List):  # of numbers: only limits are asked of lists
+                known = pl.element().cast(pl.Float64).is_finite().fill_null(False)
+                found.append(pl.col(name).list.eval(~known).list.any())
+            elif schema[name].is_float():
+                found.append(~pl.col(name).is_finite())
+        return pl.any_horizontal(found).fill_null(False)
 
 
 def expression(rule: Any) -> pl.Expr:

@@ -124,7 +124,7 @@ def tune(run: Run, name: str, values: Sequence[float], *, by: str | None = None)
         threshold=threshold.name,
         now=threshold.now,
         rules=tuple(judged.changed),
-        score=None if limit is None else rules.column(threshold.step, limit.score),
+        score=None if limit is None else rules.score(threshold.step, limit.score),
         side=None if limit is None else limit.side,
         until=judged.until,
         by=by,
@@ -226,7 +226,9 @@ class _Judged:
         for some in asked:  # a limit is unanswered whatever its number is: asked once
             answers.setdefault(
                 _without_number(some),
-                pl.any_horizontal(pl.lit(False), *(without_answer(rule, schema) for rule in some)),
+                pl.any_horizontal(
+                    pl.lit(False), *(self.rules.unanswered(self.threshold.step, rule, schema) for rule in some)
+                ),
             )
         places = {key: [i for i, some in enumerate(asked) if _without_number(some) == key] for key in answers}
         unanswered = [_whole(pl.when(flag), sum(1 << i for i in places[key])) for key, flag in answers.items()]

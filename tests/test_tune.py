@@ -18,6 +18,7 @@ from curate import Filter, Pipeline, above, threshold
 from curate.cli import app
 from curate.errors import UsageError
 from curate.filters import Length, Where
+from curate.pipeline import Step
 from curate.run import Run, open_run
 from curate.tune import parse_values
 
@@ -86,6 +87,7 @@ def steps_with(most: float | None, short: int, wide: int, kind: float) -> list[A
     ]
 
 
+PREFERENCE = {"kind": "preference"}
 NOW: dict[str, Any] = {"most": 4, "short": 6, "wide": 60, "kind": 0.3}
 OPTIONS = {"first.min_chars": "short", "marks.most": "most", "marks.by_kind.p": "kind", "last.high": "wide"}
 OTHERS: dict[str, Any] = {
@@ -106,28 +108,87 @@ def test_what_is_said_is_what_a_run_with_that_threshold_does(option: str, share:
 def agrees(seed: int, option: str, share: float) -> None:
     """Tune an option of a run over a random corpus, then really run with each value, and compare."""
     name = OPTIONS[option]
+
+    def steps(value: Any) -> list[Any]:
+        return steps_with(**{**NOW, name: value})
+
+    compare(option, steps, NOW[name], OTHERS[name], corpus(seed, 150), audit={"sample": share})
+
+
+def compare(option: str, steps: Any, now: Any, others: Any, records: list[dict[str, Any]], **settings: Any) -> None:
+    """What `tune` says of other values of an option, against real runs with these values."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        before = run(folder, steps_with(**NOW), corpus(seed, 150), audit={"sample": share})
+        before = run(folder, steps(now), records, **settings)
         lost = before.quarantine["id"].implode()
-        now = before.ledger.filter("kept").collect().height
-        said = before.tune(option, OTHERS[name], by="kind")
-        for value in OTHERS[name]:
+        stayed = before.ledger.filter("kept").collect().height
+        said = before.tune(option, others, by="kind")
+        for value in others:
             row = said.table.row(by_predicate=pl.col("value") == value, named=True)
-            again = run(folder, steps_with(**{**NOW, name: value}), audit={"sample": share})
+            again = run(folder, steps(value), **settings)
             ledger = again.ledger.filter(~pl.col("id").is_in(lost)).collect()
             kept = ledger.filter("kept")
             assert row["dropped"] == ledger.filter(pl.col("step") == option.split(".")[0]).height
             assert row["sample_kept"] == kept.filter("sampled").height
-            assert now - row["lost"] <= kept.height <= now - row["lost"] + row["back"]
+            assert stayed - row["lost"] <= kept.height <= stayed - row["lost"] + row["back"]
             if row["kept_low"] == row["kept_high"]:
                 assert row["kept"] == kept.height
                 assert row["kept_bytes"] == kept["bytes"].sum()
                 for kind in "pqr":
                     group = said.groups.filter((pl.col("value") == value) & (pl.col("group") == kind))
                     assert group["kept"].sum() == kept.filter(pl.col("input.kind") == kind).height
-            exact = share == 1.0 or value == NOW[name] or row["back"] == 0
+            exact = settings["audit"]["sample"] == 1.0 or value == now or row["back"] == 0
             assert (row["kept_low"] == row["kept_high"]) >= exact
+
+
+def pairs(seed: int, count: int) -> list[dict[str, Any]]:
+    """Preference records with up to three turns in the prompt."""
+    rng = random.Random(seed)
+
+    def said(role: str) -> dict[str, str]:
+        return {"role": role, "content": "ab " * rng.randint(1, 30)}
+
+    return [
+        {
+            "id": f"d{number}",
+            "prompt": [said(("user", "assistant")[turn % 2]) for turn in range(rng.choice([0, 1, 3]))],
+            "chosen": [said("assistant")],
+            "rejected": [said("assistant")],
+            "kind": rng.choice("pqr"),
+        }
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("option", ["min_chars", "max_chars"])
+@pytest.mark.parametrize("on", ["prompt", "each_turn", "assistant", "chosen", "both"])
+def test_a_threshold_on_a_part_is_asked_of_every_part_that_a_record_has(on: Any, option: str, share: float) -> None:
+    def steps(value: Any) -> list[Any]:
+        return [
+            Step(name="part", filter=Length(**{"min_chars": 8, "max_chars": 85, option: value}), on=on),
+            Step(name="later", filter=Length(max_chars=80), on="both"),
+        ]
+
+    now, others = (8, [1, 20, 8]) if option == "min_chars" else (85, [40, 70, 90])
+    compare(f"part.{option}", steps, now, others, pairs(len(on), 120), audit={"sample": share}, input=PREFERENCE)
+
+
+def test_a_rule_of_several_scores_of_each_turn_is_refused(tmp_path: Path) -> None:
+    steps = [Step(name="marks", filter=Marks(most=3), on="each_turn")]
+    done = run(tmp_path, steps, pairs(1, 20), input=PREFERENCE, audit={"sample": 1.0})
+
+    with pytest.raises(UsageError, match="several scores of each of several parts") as error:
+        done.tune("marks.most", [2])
+
+    assert error.value.hint
+
+
+def test_the_score_of_a_part_is_named(tmp_path: Path) -> None:
+    steps = [Step(name="part", filter=Length(min_chars=8), on="both")]
+    said = run(tmp_path, steps, pairs(1, 20), input=PREFERENCE, audit={"sample": 1.0}).tune("part.min_chars", [2])
+
+    assert said.score == "part.chosen.chars"
 
 
 # --- single facts -----------------------------------------------------------------------------------------------------
