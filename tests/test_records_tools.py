@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 from engine import words, write_lines
 
+import curate
 from curate import Pipeline
 from curate.audit_foreign import observe_folders
 from curate.console import Quiet
 from curate.errors import UsageError
 from curate.estimate import estimate
-from curate.filters import Length, NearDuplicates
+from curate.filters import Language, Length, NearDuplicates
 from curate.lookup import add_texts
 from curate.pipeline import Step
 from curate.reference import print_why
@@ -110,3 +111,20 @@ def test_an_audit_of_a_run_over_records_compares_groups(tmp_path: Path) -> None:
     run = made().run(str(write_lines(tmp_path / "pairs.jsonl", rows)), tmp_path / "out")
     rows = run.audit("group").to_dict()["rows"]
     assert {row["step"] for row in rows} >= {"size", "near"}
+
+
+def test_scores_of_every_turn_are_compared_between_runs(tmp_path: Path) -> None:
+    other = [pair(0, 0) | {"chosen": [{"role": "assistant", "content": words(1000, 37)}]}, *PAIRS[1:]]
+    steps = [
+        Step(name=name, filter=filter, on="each_turn") for name, filter in (("size", Length()), ("said", Language()))
+    ]
+    pipe = Pipeline(steps=steps, input={"kind": "preference"})
+    before, now = (
+        pipe.run(str(write_lines(tmp_path / f"{name}.jsonl", rows)), tmp_path / name)
+        for name, rows in (("before", PAIRS), ("now", other))
+    )
+    found = curate.diff(before, now)
+    scores = {score: (different, largest) for score, _, different, largest in found.scores.rows()}
+    assert scores["size.each_turn.words"] == (1, 7.0)
+    assert scores["said.each_turn.label"][1] is None
+    assert [drift.signal for drift in found.drifts if "each_turn" in drift.signal] == []
