@@ -128,3 +128,23 @@ def test_scores_of_every_turn_are_compared_between_runs(tmp_path: Path) -> None:
     assert scores["size.each_turn.words"] == (1, 7.0)
     assert scores["said.each_turn.label"][1] is None
     assert [drift.signal for drift in found.drifts if "each_turn" in drift.signal] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "problem"),
+    [
+        ("text", "chat_checks", "chat_checks judges chat or preference records, the input is of kind text"),
+        ("chat", "preference_checks", "preference_checks judges preference records, the input is of kind chat"),
+        ("chat", "{chat_checks: {}, on: prompt}", "chat_checks judges whole records, `on: prompt` is a part"),
+        ("preference", "{preference_checks: {}, on: chosen}", "preference_checks judges whole records"),
+        ("chat", "{exact_duplicates: {}, on: assistant}", "take one of whole, prompt, last_turn; use"),
+        ("preference", "{exact_duplicates: {}, on: both}", "take one of whole, prompt, last_turn, chosen, rejected;"),
+    ],
+)
+def test_a_filter_that_cannot_judge_such_records_is_refused_before_data_is_read(
+    kind: str, step: str, problem: str
+) -> None:
+    with pytest.raises(curate.PipelineError) as refused:
+        Pipeline.parse(f"input: {{kind: {kind}}}\nsteps: [{step}]\n", base=".")
+    assert problem in str(refused.value)
+    assert str(refused.value).startswith("pipeline.yaml:2")

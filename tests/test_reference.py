@@ -219,7 +219,10 @@ def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_p
     columns = Columns("text", None, known)
     made = [cls(**options) for options in by_hand.get(cls.label, [])] + list(examples(cls))
     assert made, "give its options examples=[...], so that it can be described"
-    steps = [plan_steps(Pipeline(steps=[example]), columns)[0] for example in made]
+    steps = [
+        plan_steps(Pipeline(steps=[example], input={"kind": type(example).record_kinds[0]}), columns)[0]
+        for example in made
+    ]
     about = describe(cls)
     assert {name.removeprefix(f"{step.name}.") for step in steps for name in step.ledger_scores} == set(about["scores"])
     assert {rule.name for step in steps for rule in step.rules} == {rule["name"] for rule in about["rules"]}
