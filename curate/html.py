@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from curate.audit import ALL_STEPS
-from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural
+from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural, unread_at
 from curate.representation import WORDS
 from curate.scores import is_judged
 
@@ -82,7 +82,7 @@ def _template() -> Template:
         "waterfall": waterfall,
     }
     environment.globals["plural"] = plural
-    environment.globals["is_judged"] = is_judged
+    environment.globals |= {"is_judged": is_judged, "unread_at": unread_at}
     environment.globals["status_words"] = WORDS
     environment.globals["outside"] = outside
     return environment.from_string(files("curate").joinpath("report.html").read_text(encoding="utf-8"))

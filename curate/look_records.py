@@ -30,6 +30,11 @@ def choose(look: Look) -> tuple[What, str, list[str]]:
         if all(source.format == "jsonl" for source in look.sources):
             other = "by their ranks, write `kind: preference` in the place of `kind: chat`"
             return trees_form("chat"), "by the columns of OpenAssistant's trees", [f"to make pairs of answers {other}"]
+        if named_text(look) is None:
+            raise UsageError(
+                "these are OpenAssistant's trees, which are read from JSON lines only",
+                hint="write them as JSON lines: `schema: oasst` makes conversations and pairs of them",
+            )
         remark = (
             "these are OpenAssistant's messages; written as JSON lines, `schema: oasst` makes conversations of them"
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.console import percent, plural
+from curate.errors import LACKING
 from curate.policy import attention as broken_clauses
 from curate.representation import attention as unmet
 from curate.representation import representation
@@ -32,7 +33,6 @@ MAX_PLACES = 3
 MAX_FLAGS = 3
 LARGE_LOSS = 0.5  # a step that drops more than this share of what it saw is named under "needs attention"
 MAX_ERROR_CHARS = 100
-LACKING = r"^[\w.]{1,60}(?:\[[0-9]+\])*: wanted [^:'\"\r\n]+$"  # what a record of turns lacks, by type alone
 UNWRITTEN = r"^(cannot be written: schema [^:'\"\r\n]*?), got "
 WARNING = "warning: "
 

@@ -13,7 +13,7 @@ from curate.audit_foreign import observe_folders
 from curate.console import Quiet
 from curate.errors import UsageError
 from curate.estimate import estimate
-from curate.filters import Language, Length, NearDuplicates
+from curate.filters import Language, Length, NearDuplicates, Toxicity
 from curate.lookup import add_texts
 from curate.pipeline import Step
 from curate.reference import print_why
@@ -148,3 +148,13 @@ def test_a_filter_that_cannot_judge_such_records_is_refused_before_data_is_read(
         Pipeline.parse(f"input: {{kind: {kind}}}\nsteps: [{step}]\n", base=".")
     assert problem in str(refused.value)
     assert str(refused.value).startswith("pipeline.yaml:2")
+
+
+def test_why_shows_the_scores_of_every_turn_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [Step(name="far", filter=Toxicity(), on="assistant")]
+    pairs = [pair(0, 0) | {"chosen": [{"role": "assistant", "content": "\u4f60\u597d\u3002"}]}]
+    run = Pipeline(steps=steps, input={"kind": "preference"}).run(
+        str(write_lines(tmp_path / "pairs.jsonl", pairs)), tmp_path / "out"
+    )
+    print_why(run.why("p0"))
+    assert "[false, true]" in capsys.readouterr().out

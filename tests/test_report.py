@@ -382,13 +382,14 @@ def test_what_records_of_turns_lack_is_told_whole_and_the_rest_never(tmp_path: P
         quarantined(13, "words", f"text: wanted {CANARY}"),
         quarantined(14, None, f"cannot be written: schema alpaca holds plain text, got {CANARY}"),
     ]
-    errors = build(tmp_path, quarantine=bad).data["quarantine"]["errors"]
-    assert [(row["error"], row["records"]) for row in errors] == [
+    report = build(tmp_path, quarantine=bad)
+    assert [(row["error"], row["records"]) for row in report.data["quarantine"]["errors"]] == [
         ("messages[N]: wanted a role, got null", 2),
         ("cannot be written: schema alpaca holds plain text", 1),
         ("text", 1),
         ("text", 1),
     ]
+    assert "<td>writing</td>" in report.html()
 
 
 def attention(report: Report) -> list[tuple[str, str]]:
