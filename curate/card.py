@@ -69,21 +69,35 @@ class Facts:
         """Published rows, copies counted."""
         return sum(int(part["rows"]) for part in self.files)
 
-    def labels(self, filter: str) -> dict[str, int]:
-        """Kept documents by the first label of the first step with this filter, most first; "" is the rest."""
+    def label_score(self, filter: str) -> Mapping[str, Any] | None:
+        """The first label score of the first step with this filter."""
         steps = [step["name"] for step in self.manifest["steps"] if step["filter"] == filter]
-        for score in self.report["scores"]:
-            if score["kind"] == "label" and score["step"] in steps:
-                kept = {row["label"]: int(row["kept"]) for row in score["labels"] if row["kept"]}
-                kept = dict(sorted(kept.items(), key=lambda item: -item[1]))
-                return kept | {"": int(score["others"]["kept"])}
-        return {}
+        found = (score for score in self.report["scores"] if score["kind"] == "label" and score["step"] in steps)
+        return next(found, None)
+
+    def labels(self, filter: str) -> dict[str, int]:
+        """What is kept by that label, most first; "" is the rest."""
+        score = self.label_score(filter)
+        if score is None:
+            return {}
+        kept = {row["label"]: int(row["kept"]) for row in score["labels"] if row["kept"]}
+        kept = dict(sorted(kept.items(), key=lambda item: -item[1]))
+        return kept | {"": int(score["others"]["kept"])}
+
+    def counted(self, filter: str) -> str:
+        """What that label is of: documents, turns, or the part that the step judges."""
+        score = self.label_score(filter)
+        if score is None:
+            return "documents"
+        part = score["score"].removeprefix(f"{score['step']}.").rpartition(".")[0]
+        return f"{score['unit']}s" if score["unit"] != "document" or not part else f"documents, {part}"
 
     @property
     def languages(self) -> list[str]:
-        """Languages of at least one in a hundred kept documents, as measured."""
-        found = {label: count for label, count in self.labels("language").items() if label not in ("", "und")}
-        least = LEAST_SHARE * self.manifest["counts"]["kept"]
+        """Languages of at least one in a hundred kept documents (turns, where each is judged), as measured."""
+        counts = self.labels("language")
+        found = {label: count for label, count in counts.items() if label not in ("", "und")}
+        least = LEAST_SHARE * max(self.manifest["counts"]["kept"], sum(counts.values()))
         return [label for label, count in found.items() if count >= least][:MAX_LANGUAGES]
 
     def of_filter(self, *filters: str) -> list[Mapping[str, Any]]:
@@ -105,7 +119,7 @@ def composition(facts: Facts) -> Iterator[Value]:
     total = sum(labels.values())
     named = [(label or "others", count) for label, count in labels.items() if count][:MAX_LANGUAGES]
     shares = ", ".join(f"{label} {percent(count / total)}" for label, count in named)
-    yield computed("languages (measured, share of documents)", shares or None)
+    yield computed(f"languages (measured, share of {facts.counted('language')})", shares or None)
     represented = facts.report.get("representation") or []
     yield computed("balanced by", ", ".join(c["column"] for part in represented for c in part["columns"]) or None)
 

@@ -395,10 +395,15 @@ def _print_quarantine(quarantine: dict[str, Any], console: Console) -> None:
     for row in quarantine["errors"]:
         place = row["places"][0] if row["places"] else None
         where = "" if place is None else f"{place['file']}#{place['row']}"
-        _add(table, row["step"] or "reading", row["error"], f"{row['records']:,}", where)
+        _add(table, row["step"] or unread_at(row["error"]), row["error"], f"{row['records']:,}", where)
     _show(table, console)
     if quarantine["more_errors"]:
         console.print(Text(f"{plural(quarantine['more_errors'], 'more kind')} of errors"))
+
+
+def unread_at(error: str) -> str:
+    """Where a record that no step failed on went to quarantine."""
+    return "writing" if error.startswith("cannot be written") else "reading"
 
 
 def _print_work(work: Sequence[dict[str, Any]], console: Console) -> None:

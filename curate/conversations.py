@@ -8,7 +8,7 @@ prompt column, its turns count once and are written to every place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from curate.parts import PARTS, Part
 from curate.turns import (
     ASSISTANT,
     CHOSEN,
+    INPUT,
     PROMPT,
     REJECTED,
     RESPONSE,
@@ -34,6 +35,7 @@ from curate.turns import (
 __all__ = ["SCHEMAS", "Form", "FormError", "Turn", "convert", "detect", "form_of", "trees_form"]
 
 KINDS = ("chat", "preference")
+LABELS = {"true": True, "false": False, "1": True, "0": False}
 LISTS_OF_TURNS = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")  # columns in data sets
 
 
@@ -99,7 +101,7 @@ class Form:
                 raise FormError(
                     "wanted a prompt that all its places hold alike, got other calls or names in one of them"
                 )
-        return [prompt + sides[0][repeated:first], *(side[first:] for side in sides)]
+        return [_joined(prompt) + sides[0][repeated:first], *(side[first:] for side in sides)]
 
     def _said(self, some: Sequence[Part], record: Mapping[str, Any]) -> list[Said]:
         said: list[Said] = []
@@ -143,6 +145,8 @@ class Form:
     def _judged(self, record: Mapping[str, Any]) -> str:
         """The side of an unpaired response, by its label."""
         label = record.get(self.columns["label"])
+        if isinstance(label, str):  # as in CSV, where every cell is text
+            label = LABELS.get(label.lower(), label)
         if not isinstance(label, int | float):
             raise FormError(f"label: wanted true or false, got {came(label)}")
         if label not in (0, 1):
@@ -167,13 +171,28 @@ def form_of(
         return _named_form(kind, schema, columns or {}, names)
     found = _detect(kind, columns or {}, names, [] if example is None else [example])
     if found is None:
-        known = "; ".join(
-            f"{name}: {', '.join(one.columns)}" for name, one in SCHEMAS.items() if kind in (None, one.kind)
-        )
-        raise FormError(
-            f"wanted records of a known schema ({known}), got the columns {', '.join(sorted(names)) or 'none'}"
-        )
+        raise FormError(_no_form(kind, columns or {}, names, [] if example is None else [example]))
     return found
+
+
+def _no_form(
+    kind: str | None, columns: Mapping[str, str], names: Collection[str], examples: Sequence[Mapping[str, Any]]
+) -> str:
+    """Why no form was found: another kind, a column that is not there, a record that cannot be read, or the columns."""
+    other = _detect(None, columns, names, examples)
+    if other is not None:
+        return f"wanted kind {kind}, got records of kind {other.kind} (schema {other.schema})"
+    for column in columns.values():
+        if column not in names:
+            return f"wanted a column {column!r}, got none of that name{_near(column, names)}"
+    for form in _candidates(kind, columns, names, examples):
+        for example in examples:
+            try:
+                form.sides(example)
+            except FormError as error:
+                return f"the columns are those of schema {form.schema}, but the first record cannot be read: {error}"
+    known = "; ".join(f"{name}: {', '.join(one.columns)}" for name, one in SCHEMAS.items() if kind in (None, one.kind))
+    return f"wanted records of a known schema ({known}), got the columns {', '.join(sorted(names)) or 'none'}"
 
 
 def trees_form(kind: str) -> Form:
@@ -207,6 +226,16 @@ def _named_form(kind: str | None, schema: str, columns: Mapping[str, str], names
 def _detect(
     kind: str | None, columns: Mapping[str, str], names: Collection[str], examples: Sequence[Mapping[str, Any]]
 ) -> Form | None:
+    for form in _candidates(kind, columns, names, examples):
+        if sum(reads(form, example) for example in examples) * 2 > len(examples) or not examples:
+            return form
+    return None
+
+
+def _candidates(
+    kind: str | None, columns: Mapping[str, str], names: Collection[str], examples: Sequence[Mapping[str, Any]]
+) -> Iterator[Form]:
+    """The forms whose columns are there, in the order in which they are tried."""
     for schema, known in SCHEMAS.items():
         if schema == "hh" and not examples:
             continue  # the columns alone are those of `implicit`, which reads transcripts as well
@@ -217,10 +246,15 @@ def _detect(
         for column in [columns[first]] if first in columns else dict.fromkeys((first, *others)):
             wanted = {**{part: part for part in known.columns}, first: column, **columns}
             if all(name in names for name in wanted.values()):
-                form = _named_form(kind, schema, wanted, names)
-                if sum(reads(form, example) for example in examples) * 2 > len(examples) or not examples:
-                    return form
-    return None
+                yield _named_form(kind, schema, wanted, names)
+
+
+def _joined(prompt: list[Message]) -> list[Message]:
+    """The messages of a prompt with an input of Alpaca at the end of its instruction."""
+    if len(prompt) != 2 or prompt[1]["role"] != INPUT:
+        return prompt
+    instruction, given = prompt
+    return [{**instruction, "content": f"{instruction['content']}\n\n{given['content']}"}]
 
 
 def reads(form: Form, record: Mapping[str, Any]) -> bool:

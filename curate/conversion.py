@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import messages, transcripts
 from curate.messages import Message
-from curate.turns import ASSISTANT, CHOSEN, SCHEMAS, USER, FormError, Turn, present
+from curate.turns import ASSISTANT, CHOSEN, INPUT, SCHEMAS, USER, FormError, Turn, present
 
 if TYPE_CHECKING:
     from curate.conversations import Form
@@ -51,7 +51,7 @@ def _alpaca(turns: Sequence[Turn], held: list[list[Message]]) -> Columns:
     _need_plain(held, "alpaca")
     _need_answer(turns, "alpaca")
     roles = [turn.role for turn in turns[:-1]]
-    if roles not in ([USER], [USER, USER]):
+    if roles not in ([USER], [USER, USER], [USER, INPUT]):
         raise FormError(f"schema alpaca holds one or two turns of user and an answer, got {', '.join(roles)} before it")
     given = turns[1].content if len(roles) == 2 else ""
     if len(roles) == 2 and not given:

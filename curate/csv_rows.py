@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from curate.sources import Source
 from curate.streams import BLOCK_BYTES, PIECE_ROWS, Lines, read_lines
 
 if TYPE_CHECKING:
-    from curate.conversations import Form
+    pass
 
 BOOLS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 INT = r"^(0|-?[1-9][0-9]{0,18})$"  # leading zeros and plus signs are text: turned to numbers they would be lost
@@ -271,7 +271,7 @@ def csv_pieces(source: Source, *, what: What, id: str | None, max_record: int, s
     for row, (cells, error, raw) in enumerate(_records(feed, len(header))):
         turns = None
         if error is None and not isinstance(what, str):
-            turns = read_form(what, _values(what, header, cells), max_record)
+            turns = read_form(what, dict(zip(header, cells, strict=True)), max_record)
             error = turns if isinstance(turns, str) else None
         if error is None:
             if isinstance(turns, list):
@@ -288,15 +288,6 @@ def csv_pieces(source: Source, *, what: What, id: str | None, max_record: int, s
             rows = []
             piece = CsvPiece(row + 1, 0, 0, rows, header=header, what=what, id=id)
     yield piece
-
-
-def _values(form: Form, header: list[str], cells: list[str]) -> dict[str, Any]:
-    """A row as the values of a record: a label is true or false, other cells are text."""
-    record: dict[str, Any] = dict(zip(header, cells, strict=True))
-    label = form.columns.get("label")
-    if label in record and record[label] in BOOLS:
-        record[label] = BOOLS[record[label]] == "1"
-    return record
 
 
 def _header(source: Source, cells: list[str]) -> list[str]:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LACKING = r"^[\w.]{1,60}(?:\[[0-9]+\])*: wanted [^:'\"\r\n]+$"  # of a record of turns: what it lacks, by type alone
+
 
 class CurateError(Exception):
     """An error with a message for people, an optional hint and the exit code of the command line."""

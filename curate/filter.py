@@ -76,7 +76,8 @@ class Filter(BaseModel):
     a filter may only score, or only judge columns that are there already.
 
     Class attributes: `version` is part of the key of stored results (raise it when scores change); `scores` documents
-    the score columns by name; `source` names the paper and table; `label` is the registered name.
+    the score columns by name; `source` names the paper and table; `label` is the registered name. `record_kinds` are
+    the kinds of records that it judges: one that cannot judge texts needs turns, and sees whole records only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,7 @@ class Filter(BaseModel):
     version: ClassVar[str] = "1"
     scores: ClassVar[Mapping[str, str]] = {}
     source: ClassVar[str] = ""
+    record_kinds: ClassVar[Sequence[str]] = ("text", "chat", "preference")
 
     def __init_subclass__(cls, *, name: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from curate.audit import ALL_STEPS
-from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural
+from curate.console import clean, human_bytes, human_seconds, number_text, percent, plural, unread_at
 from curate.representation import WORDS
+from curate.scores import is_judged
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -37,6 +38,7 @@ SIDES = (("kept", "kept"), ("dropped_here", "dropped by this step"), ("dropped_l
 def render(data: Mapping[str, Any]) -> str:
     """The page of a report's data (`Report.to_dict`)."""
     data = {"representation": [], "policy": [], "audit": None} | dict(data)  # a report of an earlier version
+    data["scores"] = [{"unit": "document"} | score for score in data["scores"]]
     flags = [score for score in data["scores"] if score["kind"] == "flag"]
     return _template().render(
         report=data,
@@ -72,6 +74,7 @@ def _template() -> Template:
         "number": _number,
         "limit": number_text,
         "cell": cell,
+        "number_columns": number_columns,
         "histogram": histogram,
         "bar": bar,
         "side_bar": side_bar,
@@ -79,6 +82,7 @@ def _template() -> Template:
         "waterfall": waterfall,
     }
     environment.globals["plural"] = plural
+    environment.globals |= {"is_judged": is_judged, "unread_at": unread_at}
     environment.globals["status_words"] = WORDS
     environment.globals["outside"] = outside
     return environment.from_string(files("curate").joinpath("report.html").read_text(encoding="utf-8"))
@@ -116,6 +120,14 @@ def cell(value: Any) -> str:
         return _number(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_CELL_CHARS else f"{text[:MAX_CELL_CHARS]}…"
+
+
+def number_columns(table: Mapping[str, Any]) -> list[bool]:
+    """Which columns of a filter's table hold numbers and nothing else but nulls."""
+    columns = (
+        [row[place] for row in table["rows"] if row[place] is not None] for place in range(len(table["columns"]))
+    )
+    return [bool(some) and all(type(value) in (int, float) for value in some) for some in columns]
 
 
 # --- charts -----------------------------------------------------------------------------------------------------------

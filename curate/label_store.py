@@ -30,6 +30,7 @@ SCHEMA: dict[str, Any] = {
     "created_at": pl.String(), "supersedes": pl.String(),
 }  # fmt: skip
 FILES = "labels-*.parquet"
+STORE = ".labels"  # how its folder ends
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Added:
 def store_of(run: Run) -> Path:
     """The store that a run's labels go to by default: beside its folder, so that --fresh leaves it alone."""
     root = run.root.absolute()
-    return root.with_name(f"{root.name}.labels")
+    return root.with_name(f"{root.name}{STORE}")
 
 
 def read_store(folder: Path) -> pl.DataFrame:

@@ -49,7 +49,7 @@ from curate.label_sheet import (
     shorten,
     write_sheet,
 )
-from curate.label_store import Added, add, current, read_store, store_of, versions_of
+from curate.label_store import STORE, Added, add, current, read_store, store_of, versions_of
 from curate.ledger_rules import LedgerRules
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def sample_labels(
 
 
 def _written(sheets: LabelSheets, output: Path, format: str) -> LabelSheets:
-    """Write the sheets: to a file of that name and one beside it, or into a folder."""
-    if output.suffix:
+    """Write the sheets: to a file of that name and one beside it, or into a folder, as the store of labels is one."""
+    if output.suffix not in ("", STORE) and not output.is_dir():
         first = output
         second = output.with_name(f"{output.stem}-{LEARN}{output.suffix}")
     else:

@@ -6,6 +6,7 @@ cannot be read is counted, as a run would count it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from curate.console import clean
-from curate.errors import UsageError
+from curate.errors import LACKING, UsageError
 from curate.kinds import merge
 from curate.pieces import What, reads_trees
 from curate.read import Columns, Cut, Source, Survey, find_sources, read, unite
@@ -358,7 +359,9 @@ def _head(
 
 
 def reason(error: str) -> str:
-    """A record's error without its details, so that equal ones can be counted together."""
+    """A record's error without its details, so that equal ones are counted together; what turns lack is told whole."""
+    if re.match(LACKING, error):
+        return re.sub(r"[0-9]+", "N", error)
     return error.partition(": ")[0].partition(" (row ")[0]
 
 

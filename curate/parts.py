@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from curate import messages, transcripts
 from curate.messages import OPENAI, SHAREGPT, Keys, Message
-from curate.turns import ASSISTANT, SYSTEM, USER, FormError, Said, came, check_count, text_of
+from curate.turns import ASSISTANT, INPUT, SYSTEM, USER, FormError, Said, came, check_count, text_of
 
 Style = Literal["text", "openai", "sharegpt", "transcript", "spoken"]
 
@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
     "sharegpt": ((), (Part("conversations", "sharegpt"),)),
     "prompt_completion": ((Part("prompt", "spoken", USER),), (Part("completion", "spoken"),)),
     "alpaca": (
-        (Part("instruction", "text", USER), Part("input", "text", USER, optional=True)),
+        (Part("instruction", "text", USER), Part("input", "text", INPUT, optional=True)),
         (Part("output", "text"),),
     ),
 }

@@ -103,6 +103,12 @@ def check_output(schema: str | None, form: Form) -> None:
             f"output.schema {schema!r} cannot hold {form.kind} records",
             hint=f"did you mean {near!r}?" if near else f"schemas: {', '.join(fitting)}",
         )
+    if form.kind == "preference" and (schema == "unpaired") != (form.schema == "unpaired"):
+        one, other = ("a response with a label", "pairs") if form.schema == "unpaired" else ("pairs", "one response")
+        raise UsageError(
+            f"output.schema {schema!r} cannot hold records of schema {form.schema}: they are {one}, it holds {other}",
+            hint="take output.schema out, or name one of the same sort",
+        )
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

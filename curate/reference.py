@@ -426,6 +426,8 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
     return number_text(value) if isinstance(value, float) else str(value)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.console import percent, plural
+from curate.errors import LACKING
 from curate.policy import attention as broken_clauses
 from curate.representation import attention as unmet
 from curate.representation import representation
-from curate.scores import distributions
+from curate.scores import distributions, is_judged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +32,9 @@ MAX_ERRORS = 50
 MAX_PLACES = 3
 MAX_FLAGS = 3
 LARGE_LOSS = 0.5  # a step that drops more than this share of what it saw is named under "needs attention"
+MAX_ERROR_CHARS = 100
+UNWRITTEN = r"^(cannot be written: schema [^:'\"\r\n]*?), got "
+WARNING = "warning: "
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Report:
                 "exit_code": exit_code,
                 "counts": counts,
                 "bytes": _shares(dict(manifest["bytes"]), "read", "kept"),
-                "attention": _attention(counts, funnel, scores, promises, exit_code, sample, look),
+                "attention": _attention(counts, funnel, scores, promises, exit_code, sample, look, _warnings(tables)),
                 "promises": promises,
                 "representation": represented,
                 "policy": policy,
@@ -261,15 +265,19 @@ def _estimate(alone: int, sample: Row) -> Row:
 def _quarantine(folder: Path) -> Row:
     """Quarantined records by step and kind of error, with the places of a few.
 
-    The kind is the error's first line up to its first colon, numbers as N: what follows may quote a document.
+    The kind is the error's first line up to its first colon, numbers as N: what follows may quote a document. What
+    records of turns lack (`FormError`) never does, and is told whole; in what could not be written, up to what came.
     """
     import polars as pl
 
     files = sorted(folder.glob("*.parquet"))
     if not files:
         return {"errors": [], "more_errors": 0, "by_step": {}}
-    first_line = pl.col("error").fill_null("unknown").str.replace(r"(?s)[:\r\n].*$", "")
-    kind = first_line.str.replace_all(r"(^|[\s(:,])[0-9]+", "${1}N").str.strip_chars().str.slice(0, 80)
+    error = pl.col("error").fill_null("unknown")
+    whole = pl.col("step").is_null() & error.str.contains(LACKING)
+    unwritten = error.str.extract(UNWRITTEN)
+    said = pl.when(whole).then(error).otherwise(pl.coalesce(unwritten, error.str.replace(r"(?s)[:\r\n].*$", "")))
+    kind = said.str.replace_all(r"(^|[\s(:,\[])[0-9]+", "${1}N").str.strip_chars().str.slice(0, MAX_ERROR_CHARS)
     records = pl.scan_parquet(files, glob=False).select("file", "row", "id", "step", error=kind)
     groups = records.group_by("step", "error").len("records").sort("step", "error", nulls_last=False)
     found = groups.collect(engine="streaming").sort("records", descending=True, maintain_order=True)
@@ -294,6 +302,7 @@ def _attention(
     exit_code: int,
     sample: Row,
     unmet: Sequence[str],
+    warned: Sequence[str] = (),
 ) -> list[Row]:
     """What a reader must see first, failed promises before the rest; `level` is `failed` or `look`."""
     failed = [f"Promise not held: {row['promise']} ({row['detail']})" for row in promises if not row["held"]]
@@ -304,7 +313,7 @@ def _attention(
             f"The ledger ({sample['kept']:,} of {sample['of']:,} kept) and the manifest ({counts['kept']:,} of "
             f"{counts['kept'] + counts['dropped']:,} kept) do not agree."
         )
-    look = list(unmet)
+    look = [*unmet, *warned]
     if counts["quarantined"]:
         look.append(
             f"{plural(counts['quarantined'], 'record')} ({percent(counts['quarantined_share'])}) could not be read "
@@ -319,16 +328,25 @@ def _attention(
     for score in scores:
         if is_judged(score) and (missed := sum(score["false"].values())):
             part = percent(share(missed, score["documents"]))
+            judge = score["score"].removesuffix(".judged")
             look.append(
-                f"{score['step']} did not judge {plural(missed, 'document')} ({part} of those that reached it), "
+                f"{judge} did not judge {plural(missed, score['unit'])} ({part} of those that reached it), "
                 f"because its rules do not apply to them; {score['false']['kept']:,} of them were kept."
             )
     return [{"level": "failed", "text": text} for text in failed] + [{"level": "look", "text": text} for text in look]
 
 
-def is_judged(score: Row) -> bool:
-    """Whether a score is a step's boolean `judged`: false means that its rules do not apply to the document."""
-    return score["kind"] == "flag" and score["step"] is not None and score["score"] == f"{score['step']}.judged"
+def _warnings(tables: Mapping[str, Mapping[str, pl.DataFrame]]) -> list[str]:
+    """The measures that a step's own table warns of in its column `note`, each as the last row says it."""
+    found: dict[tuple[str, str], str] = {}
+    for step, made in tables.items():
+        for table in made.values():
+            if {"measure", "value", "note"} <= set(table.columns):
+                for measure, value, note in table.select("measure", "value", "note").iter_rows():
+                    found.pop((step, measure), None)
+                    if str(note).startswith(WARNING):
+                        found[step, measure] = f"{step}: {measure} is {value:.3g}; {note.removeprefix(WARNING)}"
+    return list(found.values())
 
 
 # --- tables of filters, and what is needed to run again ---------------------------------------------------------------

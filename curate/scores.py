@@ -130,8 +130,11 @@ def distributions(
         if column.several:
             seen = ledger.select(*VERDICT, column.name).explode(column.name).filter(pl.col(column.name).is_not_null())
             summaries |= _summaries(seen, [column] if column.kind == "number" else [], steps)
-        base: dict[str, Any] = {"score": column.name, "step": column.step, "kind": column.kind}
-        if column.kind == "number":
+        unit = counted_unit(column)
+        base: dict[str, Any] = {"score": column.name, "step": column.step, "kind": column.kind, "unit": unit}
+        if column.kind == "number" and unit == "value":  # numbers of several meanings in one list have no chart
+            entries.append(base | {"kind": "other", "type": column.type})
+        elif column.kind == "number":
             summary = summaries[column.name]
             if column.step is None and column.name in ENGINE_SCORES and summary.documents == 0:
                 continue
@@ -144,6 +147,22 @@ def distributions(
         else:
             entries.append(base | {"type": column.type})
     return entries
+
+
+def counted_unit(column: Column) -> str:
+    """What a score is counted by: a document, a turn where a step judges each, else a value of a document's list."""
+    if not column.several:
+        return "document"
+    part = column.name.removeprefix(f"{column.step}.").partition(".")[0]
+    return "turn" if part in LISTS else "value"
+
+
+def is_judged(score: Mapping[str, Any]) -> bool:
+    """Whether a score is a step's boolean `judged`, of the whole or of a part: false means that no rule applies."""
+    if score["kind"] != "flag" or score["step"] is None:
+        return False
+    part, _, name = str(score["score"]).removeprefix(f"{score['step']}.").rpartition(".")
+    return name == "judged" and part in ("", *PARTS)
 
 
 def _marks(score: str, limits: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -221,6 +221,10 @@ def step_name_problem(name: str) -> str | None:
 
 def on_problem(on: str, filter: Filter, kind: str) -> tuple[str, str] | None:
     """What is wrong with the part of a record that a step judges, with a hint, or None."""
+    if kind not in filter.record_kinds:
+        wanted = " or ".join(filter.record_kinds)
+        hint = f"say what a record is with `input: {{kind: {filter.record_kinds[0]}}}`"
+        return f"{filter.label} judges {wanted} records, the input is of kind {kind}", hint
     if on == "whole":
         return None
     if kind == "text":
@@ -230,10 +234,14 @@ def on_problem(on: str, filter: Filter, kind: str) -> tuple[str, str] | None:
             f"`on: {on}` needs preference records",
             "chat records have prompt, first_turn, last_turn, each_turn and assistant",
         )
+    if "text" not in filter.record_kinds:
+        return f"{filter.label} judges whole records, `on: {on}` is a part", "take `on` out"
     if isinstance(filter, CorpusFilter) and (on in LISTS or len(PARTS[on]) > 1):
+        single = [part for part, parts in PARTS.items() if kind == "preference" or part not in PAIRS]
+        single = [part for part in single if part not in LISTS and len(PARTS[part]) < 2]
         return (
             f"a corpus-wide step judges one part of a record, `on: {on}` is several",
-            "take whole, prompt, first_turn, last_turn, chosen or rejected; use the filter in two steps for two parts",
+            f"take one of {', '.join(single)}; use the filter in two steps for two parts",
         )
     return None
 

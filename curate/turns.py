@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 PROMPT, RESPONSE, CHOSEN, REJECTED = "prompt", "response", "chosen", "rejected"
 USER, ASSISTANT, SYSTEM, TOOL = "user", "assistant", "system", "tool"
+INPUT = "input"  # what an instruction of Alpaca is about; in messages it ends the user's own
 
 Said = tuple[str, str]  # role and content, before the side is known
 Side = tuple[str, list[Said]]  # a side of a record and what is said on it, in order

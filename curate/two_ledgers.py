@@ -180,7 +180,7 @@ class TwoLedgers:
             other = known & before.ne_missing(now)
             largest = None
             if score.kind == "number" and other.any():
-                largest = (before.filter(other).cast(pl.Float64) - now.filter(other).cast(pl.Float64)).abs().max()
+                largest = _largest(before.filter(other), now.filter(other))
             rows.append(
                 {"score": score.name, "compared": int(known.sum()), "different": int(other.sum()), "largest": largest}
             )
@@ -190,14 +190,17 @@ class TwoLedgers:
     # drift
 
     def drifts(self) -> Iterator[Drift]:
-        """The drift of verdicts, groups and scores; each over the documents that have them."""
+        """The drift of verdicts, groups and scores; each over the documents that have them.
+
+        Not of scores that are lists: the turns of one record are not independent, so that chance is not what it seems.
+        """
         found: list[Drift | None] = [share_drift("verdict", *(self._deciders(side) for side in (0, 1)))]
         if self.by is not None:
             found.append(share_drift(f"{self.by}, all", *(self._shares(side, kept=False) for side in (0, 1))))
             found.append(share_drift(f"{self.by}, kept", *(self._shares(side, kept=True) for side in (0, 1))))
         yield from (drift for drift in found if drift is not None)
         for score in self._columns():
-            if score.kind == "other":
+            if score.kind == "other" or score.several:
                 continue
             drift = self._score_drift(score)
             if drift is not None:
@@ -241,6 +244,14 @@ class TwoLedgers:
 def _code(names: Sequence[str], name: str) -> int:
     """The place of a name; one that no row has where it is not there."""
     return names.index(name) if name in names else len(names)
+
+
+def _largest(before: pl.Series, now: pl.Series) -> Any:
+    """How far numbers are apart at most; of lists their items, where there are as many on both sides."""
+    if isinstance(before.dtype, pl.List):
+        same = before.list.len() == now.list.len()
+        before, now = before.filter(same).explode(), now.filter(same).explode()
+    return (before.cast(pl.Float64) - now.cast(pl.Float64)).abs().max()
 
 
 def _match(before: Run, now: Run) -> tuple[Rows, Rows]:

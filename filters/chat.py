@@ -35,6 +35,7 @@ class ChatChecks(Filter, name="chat_checks"):
     ends of turns are cut off. All else is tagged. The patterns are our own and know English names and texts.
     """
 
+    record_kinds: ClassVar[tuple[str, ...]] = ("chat", "preference")
     source: ClassVar[str] = "checks P01-P03 and P09-P13 of our own list; see docs/filters.md for what each looks at"
     scores: ClassVar[dict[str, str]] = {
         "roles_not_alternating": "whether user and assistant do not take turns, or the user does not begin (P01)",

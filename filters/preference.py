@@ -46,6 +46,7 @@ class PreferenceChecks(CorpusFilter, name="preference_checks"):
     tell chosen from rejected. A record with one side only (unpaired) is not judged. Phrases are English.
     """
 
+    record_kinds: ClassVar[tuple[str, ...]] = ("preference",)
     source: ClassVar[str] = (
         "checks P04-P08, P20-P25, P30 and P32 of our own list; near-identical responses as in Llama 3, "
         "arXiv 2407.21783; models: Bradley and Terry 1952"

@@ -161,3 +161,14 @@ def test_expressions_are_published_whole_and_paths_by_their_name(tmp_path: Path)
     assert rule in card
     assert '"private-words.txt"' in card
     assert str(tmp_path) not in card + (run.root / "dataset" / "croissant.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("on", "counted"), [("each_turn", "turns"), ("last_turn", "documents, last_turn")])
+def test_shares_of_languages_say_what_they_are_of(tmp_path: Path, on: str, counted: str) -> None:
+    turns = [{"role": "user", "content": "What grows in the garden?"}, {"role": "assistant", "content": "Red roses."}]
+    pl.DataFrame({"messages": [turns] * 3}).write_parquet(tmp_path / "a.parquet")
+    steps = [curate.Step(name="language", filter=curate.filters.Language(), on=on)]
+    Pipeline(steps=steps, input={"kind": "chat"}).run(str(tmp_path / "a.parquet"), tmp_path / "out")
+
+    card = (tmp_path / "out" / "dataset" / "README.md").read_text("utf-8")
+    assert f"languages (measured, share of {counted})" in card

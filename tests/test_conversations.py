@@ -62,7 +62,7 @@ EXAMPLES: dict[str, tuple[Record, list[str]]] = {
     ),
     "alpaca": (
         {"instruction": "do", "input": "this", "output": "done"},
-        ["prompt user: do", "prompt user: this", "response assistant: done"],
+        ["prompt user: do", "prompt input: this", "response assistant: done"],
     ),
     "prompt_completion": ({"prompt": "q", "completion": "a"}, ["prompt user: q", "response assistant: a"]),
     "explicit": (
@@ -538,6 +538,26 @@ def test_a_schema_is_found_by_columns_and_examples(schema: str) -> None:
     assert found.columns == {name: name for name in record if name != "id"}
 
 
+@pytest.mark.parametrize(
+    ("label", "side"), [("True", "chosen"), ("false", "rejected"), ("1", "chosen"), ("0", "rejected")]
+)
+def test_a_label_may_be_the_text_of_one(label: str, side: str) -> None:
+    record = {"prompt": "q", "completion": "a", "label": label}
+    found = detect(list(record), [record])
+    assert found == form("unpaired")
+    assert said(found.turns(record)) == ["prompt user: q", f"{side} assistant: a"]
+
+
+def test_an_input_of_alpaca_ends_the_users_message_in_another_schema() -> None:
+    record = {"instruction": "do", "input": "this", "output": "done"}
+    turns = form("alpaca").turns(record)
+    made = convert([turns[0], turns[1]._replace(content="that"), turns[2]], "messages", record, form("alpaca"))
+    assert made["messages"] == [
+        {"role": "user", "content": "do\n\nthat"},
+        {"role": "assistant", "content": "done"},
+    ]
+
+
 def test_a_schema_is_found_under_another_name_of_its_column() -> None:
     record = {"conversations": messages("q", "a")}
     assert detect(["conversations"], [record]) == form("messages", messages="conversations")
@@ -591,6 +611,18 @@ def test_text_is_no_conversation() -> None:
         (("chat", "messages", {"mesages": "x"}, ["x"], None), r"got 'mesages'; did you mean 'messages'\?"),
         (("chat", "alpaca", {"input": "context"}, ["instruction", "output"], None), "wanted a column 'context'"),
         (("chat", None, None, ["id", "text"], None), "wanted records of a known schema .* got the columns id, text"),
+        (
+            ("chat", None, None, ["prompt", "chosen", "rejected"], EXAMPLES["explicit"][0]),
+            r"wanted kind chat, got records of kind preference \(schema explicit\)",
+        ),
+        (
+            ("chat", None, {"messages": "mesages"}, ["messages"], EXAMPLES["messages"][0]),
+            r"wanted a column 'mesages', got none of that name; did you mean 'messages'\?",
+        ),
+        (
+            ("chat", None, None, ["messages"], {"messages": [{"role": "user"}]}),
+            r"schema messages, but the first record cannot be read: messages\[0\]: wanted a content",
+        ),
     ],
 )
 def test_names_that_do_not_fit_are_told_with_the_nearest(arguments: tuple[Any, ...], wanted: str) -> None:

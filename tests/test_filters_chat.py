@@ -54,6 +54,7 @@ def edited(docs: pl.DataFrame, **options: Any) -> list[str]:
         ["system", "user", "assistant", "user", "assistant"],
         ["user", "assistant", "tool", "assistant"],
         ["user", "assistant", "tool", "tool", "assistant"],
+        ["user", "input", "assistant"],
     ],
     ids=" ".join,
 )
@@ -312,7 +313,7 @@ def test_what_cannot_be_mended_refuses_fix() -> None:
 
 def test_texts_are_refused_when_the_run_is_planned() -> None:
     with pytest.raises(CurateError, match="no column 'turns'") as error:
-        plan_steps(Pipeline(steps=[ChatChecks()]), Columns("text", None, {"text": pl.String()}))
+        plan_steps(Pipeline(steps=[ChatChecks()], input={"kind": "chat"}), Columns("text", None, {"text": pl.String()}))
 
     assert "kind: chat" in str(error.value)
 

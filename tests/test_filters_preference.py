@@ -144,8 +144,9 @@ def test_defaults_drop_what_teaches_no_preference() -> None:
 
 
 def test_texts_are_refused_when_the_run_is_planned() -> None:
+    pipe = Pipeline(steps=[PreferenceChecks()], input={"kind": "preference"})
     with pytest.raises(CurateError, match="no column 'turns'"):
-        plan_steps(Pipeline(steps=[PreferenceChecks()]), Columns("text", None, {"text": pl.String()}))
+        plan_steps(pipe, Columns("text", None, {"text": pl.String()}))
 
 
 # --- what responses show ---

@@ -176,3 +176,13 @@ def test_a_step_whose_score_has_the_name_of_a_column_is_left_out(here: Path) -> 
     assert "chat_checks" not in [step.name for step in pipeline.steps]
     assert "# - chat_checks" in text
     assert pipeline.run(workers=1).exit_code == 0
+
+
+def test_what_unreadable_conversations_lack_is_told(here: Path) -> None:
+    bad = [{"id": f"b{n}", "messages": [{"role": "user", "content": "Hi?"}, {"role": None}]} for n in range(2)]
+    write_lines(here / "a.jsonl", [{"id": f"r{n}", **RECORDS["messages"](n)} for n in range(30)] + bad)
+
+    _, text, notes = proposed(here, "a.jsonl")
+
+    assert any("messages[N]: wanted a role, got null (2)" in " ".join(note.split()) for note in notes)
+    assert "wanted a role" in text

@@ -249,6 +249,12 @@ def test_steps_that_cannot_be_asked_are_refused_with_a_hint(run: Run) -> None:
         assert caught.value.hint
 
 
+def test_sheets_go_beside_the_run_by_default(run: Run) -> None:
+    made = CliRunner().invoke(app, ["sample", str(run.root), "--for", "labels", "--size", "10", "--json"])
+    assert made.exit_code == 0
+    assert (run.root.with_name(f"{run.root.name}.labels") / "length.min_words-estimate.csv").is_file()
+
+
 def test_the_commands(run: Run, tmp_path: Path) -> None:
     cli = CliRunner()
     sheet = tmp_path / "a.jsonl"

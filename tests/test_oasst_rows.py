@@ -252,8 +252,9 @@ def test_messages_in_parquet_give_the_records_that_their_lines_give(here: Path, 
     assert lines.height > 0
 
 
-def test_init_writes_a_pipeline_for_messages_in_parquet(here: Path) -> None:
-    pl.DataFrame(FLAT).write_parquet(here / "a.parquet", row_group_size=2)
+@pytest.mark.parametrize("rows", [FLAT, NESTED])
+def test_init_writes_a_pipeline_for_messages_in_parquet(here: Path, rows: list[Any]) -> None:
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(here / "a.parquet", row_group_size=2)
 
     text, _ = propose(["a.parquet"], here)
 

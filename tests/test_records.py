@@ -10,7 +10,7 @@ import pytest
 from engine import Mask, write_lines
 
 from curate import Pipeline
-from curate.errors import PipelineError
+from curate.errors import PipelineError, UsageError
 from curate.filter import Filter, registered
 from curate.filters import (
     Balance,
@@ -334,6 +334,15 @@ def test_an_edit_that_makes_a_marker_goes_to_quarantine(tmp_path: Path) -> None:
     assert done.quarantine.select("id", "row").rows() == [("a", 0)]
     assert "the marker of a turn" in done.quarantine["error"][0]
     assert as_it_came(done)[0]["chosen"] == "\n\nHuman: a \n\nAssistant: yes"
+
+
+@pytest.mark.parametrize(("given", "other"), [("explicit", "unpaired"), ("unpaired", "implicit")])
+def test_a_schema_that_can_hold_no_such_record_is_refused(tmp_path: Path, given: str, other: str) -> None:
+    record = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    if given == "unpaired":
+        record = {"prompt": "q", "completion": "a", "label": True}  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match=f"'{other}' cannot hold records of schema {given}"):
+        run(tmp_path, "in", [record], Length(), output={"schema": other})
 
 
 def test_a_schema_that_would_replace_another_column_is_refused(tmp_path: Path) -> None:

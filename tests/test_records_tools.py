@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 from engine import words, write_lines
 
+import curate
 from curate import Pipeline
 from curate.audit_foreign import observe_folders
 from curate.console import Quiet
 from curate.errors import UsageError
 from curate.estimate import estimate
-from curate.filters import Length, NearDuplicates
+from curate.filters import Language, Length, NearDuplicates, Toxicity
 from curate.lookup import add_texts
 from curate.pipeline import Step
 from curate.reference import print_why
@@ -110,3 +111,54 @@ def test_an_audit_of_a_run_over_records_compares_groups(tmp_path: Path) -> None:
     run = made().run(str(write_lines(tmp_path / "pairs.jsonl", rows)), tmp_path / "out")
     rows = run.audit("group").to_dict()["rows"]
     assert {row["step"] for row in rows} >= {"size", "near"}
+
+
+def test_scores_of_every_turn_are_compared_between_runs(tmp_path: Path) -> None:
+    other = [pair(0, 0) | {"chosen": [{"role": "assistant", "content": words(1000, 37)}]}, *PAIRS[1:]]
+    steps = [
+        Step(name=name, filter=filter, on="each_turn") for name, filter in (("size", Length()), ("said", Language()))
+    ]
+    pipe = Pipeline(steps=steps, input={"kind": "preference"})
+    before, now = (
+        pipe.run(str(write_lines(tmp_path / f"{name}.jsonl", rows)), tmp_path / name)
+        for name, rows in (("before", PAIRS), ("now", other))
+    )
+    found = curate.diff(before, now)
+    scores = {score: (different, largest) for score, _, different, largest in found.scores.rows()}
+    assert scores["size.each_turn.words"] == (1, 7.0)
+    assert scores["said.each_turn.label"][1] is None
+    assert [drift.signal for drift in found.drifts if "each_turn" in drift.signal] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "problem"),
+    [
+        ("text", "chat_checks", "chat_checks judges chat or preference records, the input is of kind text"),
+        ("chat", "preference_checks", "preference_checks judges preference records, the input is of kind chat"),
+        ("chat", "{chat_checks: {}, on: prompt}", "chat_checks judges whole records, `on: prompt` is a part"),
+        ("preference", "{preference_checks: {}, on: chosen}", "preference_checks judges whole records"),
+        ("chat", "{exact_duplicates: {}, on: assistant}", "take one of whole, prompt, first_turn, last_turn; use"),
+        (
+            "preference",
+            "{exact_duplicates: {}, on: both}",
+            "take one of whole, prompt, first_turn, last_turn, chosen, rejected;",
+        ),
+    ],
+)
+def test_a_filter_that_cannot_judge_such_records_is_refused_before_data_is_read(
+    kind: str, step: str, problem: str
+) -> None:
+    with pytest.raises(curate.PipelineError) as refused:
+        Pipeline.parse(f"input: {{kind: {kind}}}\nsteps: [{step}]\n", base=".")
+    assert problem in str(refused.value)
+    assert str(refused.value).startswith("pipeline.yaml:2")
+
+
+def test_why_shows_the_scores_of_every_turn_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [Step(name="far", filter=Toxicity(), on="assistant")]
+    pairs = [pair(0, 0) | {"chosen": [{"role": "assistant", "content": "\u4f60\u597d\u3002"}]}]
+    run = Pipeline(steps=steps, input={"kind": "preference"}).run(
+        str(write_lines(tmp_path / "pairs.jsonl", pairs)), tmp_path / "out"
+    )
+    print_why(run.why("p0"))
+    assert "[false, true]" in capsys.readouterr().out

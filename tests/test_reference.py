@@ -208,9 +208,9 @@ def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_p
         "where": [{"drop_if": "year < 2000"}],
     }
     known: dict[str, Any] = {
-        **{name: pl.String() for name in ("text", "en", "true", "chosen_model", "rejected_model")},
+        **{name: pl.String() for name in ("text", "en", "true", "chosen_model", "rejected_model", "winner")},
         **{f"language.{part}.label": pl.String() for part in ("prompt", "chosen", "rejected")},
-        **{f"toxicity.{part}.max": pl.Float64() for part in ("chosen", "rejected")},
+        **{f"toxicity.{part}.max": pl.Float64() for part in ("prompt", "chosen", "rejected")},
         **{f"groups.{part}.identity": pl.List(pl.String) for part in ("chosen", "rejected")},
         "year": pl.Int64(),
         "turns": TURNS,
@@ -219,7 +219,10 @@ def test_scores_and_rules_are_those_that_are_documented(cls: type[Filter], tmp_p
     columns = Columns("text", None, known)
     made = [cls(**options) for options in by_hand.get(cls.label, [])] + list(examples(cls))
     assert made, "give its options examples=[...], so that it can be described"
-    steps = [plan_steps(Pipeline(steps=[example]), columns)[0] for example in made]
+    steps = [
+        plan_steps(Pipeline(steps=[example], input={"kind": type(example).record_kinds[0]}), columns)[0]
+        for example in made
+    ]
     about = describe(cls)
     assert {name.removeprefix(f"{step.name}.") for step in steps for name in step.ledger_scores} == set(about["scores"])
     assert {rule.name for step in steps for rule in step.rules} == {rule["name"] for rule in about["rules"]}

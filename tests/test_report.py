@@ -321,9 +321,31 @@ def test_flags_count_both_sides_and_judged_is_worded(tmp_path: Path) -> None:
 def test_scores_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
     report = build(tmp_path, types={**TYPES, "words.spans": pl.Array(pl.Int64, 2)})
     assert score_of(report, "words.spans") == {
-        "score": "words.spans", "step": "words", "kind": "other", "type": "Array(Int64, shape=(2,))"
+        "score": "words.spans", "step": "words", "kind": "other", "unit": "document",
+        "type": "Array(Int64, shape=(2,))",
     }  # fmt: skip
     assert "Not drawn: words.spans" in report.html()
+
+
+def test_scores_of_every_turn_are_counted_and_worded_by_turns(tmp_path: Path) -> None:
+    rows = [document(0, words__each_turn__count=[1, 2, 2]), document(1, words__each_turn__count=[5])]
+    report = build(tmp_path, rows, types={**TYPES, "words.each_turn.count": pl.List(pl.Int64)})
+    assert (score_of(report, "words.each_turn.count")["unit"], score_of(report, "bytes")["unit"]) == (
+        "turn",
+        "document",
+    )
+    assert "4 turns · lowest 1" in report.html()
+
+
+def test_a_list_of_numbers_with_a_meaning_each_is_named_and_not_drawn(tmp_path: Path) -> None:
+    report = build(tmp_path, types={**TYPES, "words.surface": pl.List(pl.Float64)})
+    assert "Not drawn: words.surface" in report.html()
+
+
+def test_a_report_from_before_units_is_of_documents(tmp_path: Path) -> None:
+    data = build(tmp_path).to_dict()
+    data["scores"] = [{name: value for name, value in score.items() if name != "unit"} for score in data["scores"]]
+    assert "10 documents · lowest" in Report(data).html()
 
 
 # --- quarantine, attention, tables ------------------------------------------------------------------------------------
@@ -352,6 +374,24 @@ def test_quarantine_is_counted_by_step_and_kind_of_error_without_what_the_error_
     assert CANARY not in report.html() + json.dumps(report.to_dict())
 
 
+def test_what_records_of_turns_lack_is_told_whole_and_the_rest_never(tmp_path: Path) -> None:
+    bad = [
+        quarantined(10, None, "messages[0]: wanted a role, got null"),
+        quarantined(11, None, "messages[3]: wanted a role, got null"),
+        quarantined(12, None, f"text: wanted '{CANARY}'"),
+        quarantined(13, "words", f"text: wanted {CANARY}"),
+        quarantined(14, None, f"cannot be written: schema alpaca holds plain text, got {CANARY}"),
+    ]
+    report = build(tmp_path, quarantine=bad)
+    assert [(row["error"], row["records"]) for row in report.data["quarantine"]["errors"]] == [
+        ("messages[N]: wanted a role, got null", 2),
+        ("cannot be written: schema alpaca holds plain text", 1),
+        ("text", 1),
+        ("text", 1),
+    ]
+    assert "<td>writing</td>" in report.html()
+
+
 def attention(report: Report) -> list[tuple[str, str]]:
     return [(note["level"], note["text"]) for note in report.data["attention"]]
 
@@ -378,6 +418,21 @@ def test_failed_promises_come_first_then_quarantine_large_losses_and_unjudged_do
             "1 of them were kept.",
         ),
     ]
+
+
+def test_a_part_that_was_not_judged_needs_attention(tmp_path: Path) -> None:
+    rows = [document(0, words__assistant__judged=[True, False]), document(1, words__assistant__judged=[False])]
+    report = build(tmp_path, rows, types={**TYPES, "words.assistant.judged": pl.List(pl.Boolean)})
+    assert attention(report)[0][1].startswith("words.assistant did not judge 2 turns (66.7 % of those that reached it)")
+
+
+def test_a_measure_that_a_step_warns_of_needs_attention_as_its_last_row_says_it(tmp_path: Path) -> None:
+    frame = pl.DataFrame({
+        "of": ["judged", "kept", "judged", "kept"], "measure": ["one", "one", "two", "two"],
+        "value": [0.7, 0.65432, 0.8, 0.5], "note": ["warning: high", "warning: high", "warning: high", None],
+    })  # fmt: skip
+    report = build(tmp_path, [document(0, words__judged=True)], tables={"near": {"bias": frame}})
+    assert attention(report) == [("look", "near: one is 0.654; high")]
 
 
 def test_a_ledger_and_a_manifest_that_do_not_agree_are_a_failure(tmp_path: Path) -> None:
