@@ -118,9 +118,9 @@ class Form:
         repeated = _repeated(prompt, sides)
         if self.kind == "chat":
             return repeated, 0
-        for part, side in zip(PARTS[self.schema][1], sides, strict=True):
-            if not side:
-                raise FormError(f"{part.name}: wanted at least one turn, got none")
+        if [] in sides:
+            empty = PARTS[self.schema][1][sides.index([])]
+            raise FormError(f"{empty.name}: wanted at least one turn, got none")
         return repeated, _shared(sides[0], sides[1], repeated) if len(sides) == 2 else 0
 
     def _shares(self, record: Mapping[str, Any], contents: Sequence[str]) -> list[tuple[Part, list[str]]]:

@@ -24,6 +24,8 @@ class Part(NamedTuple):
     optional: bool = False  # missing, null and empty are no turn
 
 
+_OF_MESSAGES = ("spoken", "openai", "sharegpt")
+
 # Schema -> the columns of the prompt, and the columns of the sides, which may hold the prompt as well.
 PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
     "explicit": ((Part("prompt", "spoken", USER),), (Part("chosen", "spoken"), Part("rejected", "spoken"))),
@@ -43,6 +45,8 @@ PARTS: dict[str, tuple[tuple[Part, ...], tuple[Part, ...]]] = {
 def read(part: Part, value: Any) -> list[Said]:
     """Role and content of each turn that the column holds."""
     style = part.style
+    if type(value) is list and style in _OF_MESSAGES:
+        return messages.read(value, _keys(part, value), part.name)
     if style == "spoken":
         return _read_spoken(part, value)
     if style == "transcript":
@@ -82,7 +86,7 @@ def as_messages(part: Part, value: Any, contents: Sequence[str]) -> list[Message
     """The column's turns as messages with role and content, and with all else that its own messages hold."""
     said = read(part, value)
     check_count(contents, len(said))
-    found = _listed(value) if said and part.style in ("spoken", "openai", "sharegpt") else None
+    found = _listed(value) if said and part.style in _OF_MESSAGES else None
     if found is None:
         return [{"role": role, "content": new} for (role, _), new in zip(said, contents, strict=True)]
     keys = _keys(part, found)
