@@ -105,9 +105,10 @@ def main() -> None:
             ratios = sorted(one / text for one, text in zip(times, took["text"], strict=True))
             spent = manifest["seconds"] | {one["step"]: one["seconds"] for one in manifest["work"]}
             parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in spent.items())
+            rate = manifest["bytes"]["read"] / min(times) / 1e6
             print(
-                f"{kind:11} {manifest['bytes']['read'] / min(times) / 1e6:6.1f} MB/s  {median(ratios):.2f} times the time "
-                f"of plain texts ({ratios[0]:.2f} to {ratios[-1]:.2f})  ({parts} s)"
+                f"{kind:11} {rate:6.1f} MB/s  {median(ratios):.2f} times the time of plain texts "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f})  ({parts} s)"
             )
 
 
