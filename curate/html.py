@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -76,6 +77,8 @@ def _template() -> Template:
         "cell": cell,
         "number_columns": number_columns,
         "histogram": histogram,
+        "breakable": breakable,
+        "drawn": drawn,
         "bar": bar,
         "side_bar": side_bar,
         "shares": share_bars,
@@ -98,6 +101,18 @@ def _number(value: float | None) -> str:
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"
+
+
+def drawn(score: Mapping[str, Any]) -> bool:
+    """Whether a score has a card of its own: one that is the same everywhere, or nowhere, is told in a line."""
+    if "labels" in score:
+        return bool(score["labels"] or score["too_long"] or score["others"]["labels"])
+    return bool(score["limits"] or score["not_finite"] or score["low"] != score["high"])
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow card may break behind its dots, slashes and underscores."""
+    return Markup(re.sub(r"([._/])(?=.)", r"\1<wbr>", str(escape(clean(name)))))
 
 
 def moment(iso: str) -> str:
@@ -258,6 +273,7 @@ class _Plot:
         self.whole = whole
         self.most = most
         self.top = top
+        self.centred = whole and not log and edges[1] - edges[0] == 1  # a bar for each number, named below its middle
         self.start, self.end = self._unit(edges[0]), self._unit(edges[-1])
 
     def _unit(self, value: float) -> float:
@@ -319,9 +335,8 @@ def _grid(plot: _Plot) -> Markup:
 
 def _ticks(plot: _Plot) -> Markup:
     drawn = []
-    centred = plot.whole and not plot.log and plot.edges[1] - plot.edges[0] == 1
     for value in _tick_values(plot):
-        x = plot.x(value + 0.5 if centred else value)
+        x = plot.x(value + 0.5 if plot.centred else value)
         anchor = "start" if x < LEFT + 8 else "end" if x > WIDTH - RIGHT - 8 else "middle"
         text = Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>')
         drawn.append(text.format(x, HEIGHT - 6, anchor, short(value)))
@@ -330,12 +345,12 @@ def _ticks(plot: _Plot) -> Markup:
 
 def _tick_values(plot: _Plot) -> list[float]:
     """About five round values of the axis."""
-    edges = plot.edges
+    edges = plot.edges[:-1] if plot.centred else plot.edges  # whole numbers: the last edge is behind the last of them
     if plot.log:
         first = math.ceil(math.log10(max(edges[0], 1.0)))
         decades = list(range(first, math.floor(math.log10(edges[-1]) + 1e-9) + 1))
         return [10.0**power for power in decades[:: math.ceil(len(decades) / 7) or 1]]
-    width = edges[1] - edges[0]
+    width = plot.edges[1] - plot.edges[0]
     for every in (1, 2, 4, 5, 8, 10, 20):
         chosen = [edge for edge in edges if round(edge / width) % every == 0]
         if len(chosen) <= 6:
