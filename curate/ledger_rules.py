@@ -6,6 +6,7 @@ say with another threshold can be computed, for every document that the step has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,37 +202,48 @@ class LedgerRules:
 
     def _of_parts(self, step: str, rule: Any, root: str) -> pl.Expr | None:
         """A score of the step's parts as one value of each record; None where it is no score of parts."""
-        names = [name for part in self.parts[step] if (name := f"{step}.{part}.{root}") in self.schema]
+        names = self._columns_of_parts(step, root)
         if not names:
             return None
         lists = isinstance(self.schema[names[0]], pl.List)
         if len(names) == 1 and not lists:
             return pl.col(names[0])
-        if not isinstance(rule, Limit) or rule.where is not None:
+        flags = self._columns_of_parts(step, rule.where or "") if isinstance(rule, Limit) else []
+        if not isinstance(rule, Limit) or (rule.where is not None and len(flags) != len(names)):
             raise UsageError(
                 f"a rule of {step} reads several scores of each of several parts, which cannot be asked of the ledger",
                 hint="run again with --update: what is still valid is re-used",
             )
+        if root == rule.where:
+            return pl.lit(True)  # asked of each part below
         above = rule.side == "above"
+        never = -math.inf if above else math.inf  # no limit is met by it: the part is not asked
         if not lists:
-            return (pl.max_horizontal if above else pl.min_horizontal)(names)
-        values = pl.col(names[0]).list
-        return values.max() if above else values.min()
+            asked = [pl.when(pl.col(flag)).then(pl.col(name)) for name, flag in zip(names, flags, strict=False)]
+            return (pl.max_horizontal if above else pl.min_horizontal)(asked or names)
+        values = pl.col(names[0])
+        if flags:
+            unasked = pl.when(pl.element().fill_null(False)).then(0.0).otherwise(never)
+            values = values.cast(pl.List(pl.Float64)) + pl.col(flags[0]).list.eval(unasked)
+        return values.list.max() if above else values.list.min()
+
+    def _columns_of_parts(self, step: str, root: str) -> list[str]:
+        """The ledger's columns of a score, one for each part that the step judges."""
+        return [name for part in self.parts[step] if (name := f"{step}.{part}.{root}") in self.schema]
 
     def score(self, step: str, name: str) -> str:
         """The ledger's column of a score of a step; that of its first part where it judges parts."""
-        return next(
-            (known for part in self.parts[step] if (known := f"{step}.{part}.{name}") in self.schema), None
-        ) or self.column(step, name)
+        return next(iter(self._columns_of_parts(step, name)), None) or self.column(step, name)
 
     def unanswered(self, step: str, rule: Any, schema: Mapping[str, Any]) -> pl.Expr:
         """Whether a rule of a step has no answer for a record that came to it; one that lacks the part needs none."""
         if not self.parts[step]:
             return without_answer(rule, schema)
         roots = expression(rule).meta.root_names()
-        names = [name for root in roots for part in self.parts[step] if (name := f"{step}.{part}.{root}") in schema]
         found = [pl.lit(False)]
-        for name in names:
+        for name in (name for root in roots for name in self._columns_of_parts(step, root)):
+            if isinstance(rule, Limit) and rule.where is not None:
+                continue  # a part that is not asked needs no score
             if isinstance(schema[name], pl.List):  # of numbers: only limits are asked of lists
                 known = pl.element().cast(pl.Float64).is_finite().fill_null(False)
                 found.append(pl.col(name).list.eval(~known).list.any())

@@ -53,6 +53,22 @@ class Marks(Filter, name="test.tune.marks"):
         return rules
 
 
+class Asked(Filter, name="test.tune.asked"):
+    """Drop texts above a limit, but only those with an even number of words."""
+
+    scores: ClassVar = {"size": "characters", "judged": "whether it is asked"}
+    most: float = threshold(50)
+
+    def score(self, docs: pl.DataFrame) -> pl.DataFrame:
+        """The size, and whether the number of words is even."""
+        text = pl.col("text")
+        return docs.select(size=text.str.len_chars(), judged=text.str.count_matches("ab") % 2 == 0)
+
+    def drop_when(self) -> dict[str, Any]:
+        """One limit."""
+        return {"large": above("size", self.most, where="judged")}
+
+
 def corpus(seed: int, documents: int) -> list[dict[str, Any]]:
     """Texts of few lengths, marks and digits, in three kinds; some `null` and `boom`."""
     rng = random.Random(seed)
@@ -174,12 +190,24 @@ def test_a_threshold_on_a_part_is_asked_of_every_part_that_a_record_has(on: Any,
     compare(f"part.{option}", steps, now, others, pairs(len(on), 120), audit={"sample": share}, input=PREFERENCE)
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("on", ["prompt", "each_turn", "both"])
+def test_a_limit_on_a_part_is_not_asked_where_it_does_not_apply(on: Any, share: float) -> None:
+    def steps(value: Any) -> list[Any]:
+        return [
+            Step(name="part", filter=Asked(most=value), on=on),
+            Step(name="later", filter=Length(max_chars=80), on="both"),
+        ]
+
+    compare("part.most", steps, 60, [0, 30, 75], pairs(7, 120), audit={"sample": share}, input=PREFERENCE)
+
+
 def test_a_rule_of_several_scores_of_each_turn_is_refused(tmp_path: Path) -> None:
-    steps = [Step(name="marks", filter=Marks(most=3), on="each_turn")]
+    steps = [Step(name="marks", filter=Marks(by_kind={"p": 0.1}), on="each_turn")]
     done = run(tmp_path, steps, pairs(1, 20), input=PREFERENCE, audit={"sample": 1.0})
 
     with pytest.raises(UsageError, match="several scores of each of several parts") as error:
-        done.tune("marks.most", [2])
+        done.tune("marks.by_kind.p", [0.2])
 
     assert error.value.hint
 
