@@ -176,9 +176,14 @@ def pairs(seed: int, count: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("share", [0.3, 1.0])
-@pytest.mark.parametrize("option", ["min_chars", "max_chars"])
-@pytest.mark.parametrize("on", ["prompt", "each_turn", "assistant", "chosen", "both"])
+@pytest.mark.parametrize(
+    ("on", "option", "share"),
+    [
+        ("prompt", "min_chars", 0.3), ("each_turn", "min_chars", 1.0), ("each_turn", "max_chars", 0.3),
+        ("assistant", "max_chars", 1.0), ("chosen", "min_chars", 0.3), ("both", "min_chars", 1.0),
+        ("both", "max_chars", 0.3),
+    ],
+)  # fmt: skip
 def test_a_threshold_on_a_part_is_asked_of_every_part_that_a_record_has(on: Any, option: str, share: float) -> None:
     def steps(value: Any) -> list[Any]:
         return [
@@ -190,8 +195,7 @@ def test_a_threshold_on_a_part_is_asked_of_every_part_that_a_record_has(on: Any,
     compare(f"part.{option}", steps, now, others, pairs(len(on), 120), audit={"sample": share}, input=PREFERENCE)
 
 
-@pytest.mark.parametrize("share", [0.3, 1.0])
-@pytest.mark.parametrize("on", ["prompt", "each_turn", "both"])
+@pytest.mark.parametrize(("on", "share"), [("prompt", 0.3), ("each_turn", 1.0), ("both", 0.3)])
 def test_a_limit_on_a_part_is_not_asked_where_it_does_not_apply(on: Any, share: float) -> None:
     def steps(value: Any) -> list[Any]:
         return [
